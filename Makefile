@@ -1,0 +1,51 @@
+# The commands of README.md. Each sets up what it needs, and none repeats what is done.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Importing torch without its bytecode takes seconds, in every stage.
+unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
+
+READY := .venv/ready
+FORMATTED := stages tests
+
+.PHONY: help setup demo test repro lock
+help:
+	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
+	@echo "make test    lint and all tests, offline"
+	@echo "make repro   the whole pipeline on MNIST"
+	@echo "make setup   only .venv, from requirements.lock"
+	@echo "make lock    renew requirements.lock from pyproject.toml"
+
+setup: $(READY)
+
+# uv is taken from the lock file too: pip checks its hash, and uv checks all the others.
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	"Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv --clear .venv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	.venv/bin/uv pip sync --quiet --python .venv --require-hashes requirements.lock
+	touch $@
+
+demo: $(READY)
+	rm -rf demo && mkdir demo
+	git ls-files -z .dvc .dvcignore .gitignore dvc.yaml params.yaml stages \
+		| tar --null -T - -cf - | tar -xf - -C demo
+	cd demo && git init --quiet && git config user.name demo && git config user.email demo@localhost \
+		&& git config commit.gpgsign false && git add . && git commit --quiet -m "The pipeline"
+	cd demo && dvc exp run --quiet -S data.dataset=digits
+	@echo "The figures are in demo/reports/figures, the metrics in demo/reports/metrics."
+	@echo "demo/ is a repository of its own, to play in: cd demo, dvc exp run -S train.lr=0.001"
+
+test: $(READY)
+	ruff check $(FORMATTED)
+	ruff format --check $(FORMATTED)
+	python -m pytest
+
+repro: $(READY)
+	dvc repro
+	@echo "The figures are in reports/figures, the metrics in reports/metrics."
+
+lock: $(READY)
+	uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
+		--generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml

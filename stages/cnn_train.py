@@ -1,0 +1,159 @@
+"""Train the convolutional network on the training images, and follow it on all three splits.
+
+reads   params.yaml: train
+        data/mnist/train.npz        images to learn from, a share of them held out for validation
+        data/mnist/test.npz         images that are only looked at: they choose nothing
+writes  data/cnn/model.pth          the network after the last epoch, as a plain state dict
+        data/cnn/history.csv        a row an epoch: lr, and loss and accuracy of each split
+        reports/metrics/train.json  the last row, and what the network was trained with
+        reports/plots/history.json  the history, for `dvc plots`
+"""
+
+import math
+import time
+from typing import Annotated, Literal
+
+import pandas as pd
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import ConstantLR, OneCycleLR
+from tqdm import tqdm
+
+from common.files import write_metrics, write_rows, write_state, write_table
+from common.machine import can_compile, choose_device, choose_precision, keep_freed_memory
+from common.mnist import TEST, TRAIN, read_images
+from common.model import DigitClassification, predict, scale
+from common.params import ParameterError, run
+
+WORTH_COMPILING = 250_000  # images; below, compiling takes longer than it saves
+BAR = {"leave": False, "disable": None}  # for eyes only: gone when done, silent in a log
+
+
+def hold_out(count, share):
+    """Indices of `count` images, split at random into (learned from, held out).
+
+    The split is the same for every seed, so that runs can be compared on the same images.
+    """
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    held_out = round(share * count)
+    return order[held_out:], order[:held_out]
+
+
+def batches(count, batch_size, seed, epoch):
+    """The indices 0 … count - 1 in an order given by (seed, epoch), cut into batches.
+
+    The rest that fills no batch is left out: BatchNorm cannot learn from a single image.
+    """
+    generator = torch.Generator().manual_seed(seed + (epoch << 32))
+    order = torch.randperm(count, generator=generator)
+    return order[: count - count % batch_size].split(batch_size)
+
+
+def score(split, logits, labels):
+    """Mean cross-entropy and accuracy of logits (n, 10) for labels (n,), named after the split."""
+    loss = cross_entropy(logits.float(), labels).item()
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    return {f"{split}_loss": loss, f"{split}_acc": accuracy}
+
+
+def main(
+    seed: Annotated[int, Field(ge=0, lt=2**31)],
+    lr: PositiveFloat,
+    schedule: Literal["onecycle", "constant"],
+    epochs: PositiveInt,
+    batch_size: Annotated[int, Field(ge=2)],
+    validation: Annotated[float, Field(ge=0, lt=1)],
+    precision: Literal["auto", "float32", "bfloat16"],
+    device: Literal["auto", "cpu", "cuda", "mps"],
+    compile: Literal["auto"] | bool,
+):
+    keep_freed_memory()
+    device = choose_device(device)
+    precision = choose_precision(precision, device)
+    autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
+    torch.use_deterministic_algorithms(True)
+
+    images, labels = (tensor.to(device) for tensor in read_images(TRAIN))
+    learned, held_out = hold_out(len(labels), validation)
+    watched = {"test": tuple(tensor.to(device) for tensor in read_images(TEST))}
+    if len(held_out):
+        watched = {"val": (images[held_out], labels[held_out])} | watched
+    images, labels = images[learned], labels[learned]
+    steps = len(labels) // batch_size
+    if steps == 0:
+        allowed = f"should be at most {len(labels):,}, the number of images to learn from"
+        raise ParameterError("train.batch_size", f"{allowed}, got {batch_size}")
+
+    torch.manual_seed(seed)
+    model = DigitClassification().to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    if schedule == "onecycle":
+        scheduler = OneCycleLR(optimizer, max_lr=lr, total_steps=epochs * steps)
+    else:
+        scheduler = ConstantLR(optimizer, factor=1)
+
+    def forward(images, labels):
+        with autocast:
+            logits = model(scale(images))
+            return cross_entropy(logits, labels), logits
+
+    if compile == "auto":
+        compile = epochs * len(labels) > WORTH_COMPILING
+    if compile and can_compile():
+        forward = torch.compile(forward)
+
+    history = []
+    for epoch in range(1, epochs + 1):
+        row = {"epoch": epoch, "lr": scheduler.get_last_lr()[0]}
+        loss_sum = correct = torch.zeros((), device=device)
+        started, seen = time.perf_counter(), 0
+        bar = tqdm(total=steps * batch_size, desc=f"epoch {epoch}/{epochs}", unit=" images", **BAR)
+        for batch in batches(len(labels), batch_size, seed, epoch):
+            loss, logits = forward(images[batch], labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+
+            loss_sum = loss_sum + loss.detach() * batch_size
+            correct = correct + (logits.argmax(1) == labels[batch]).sum()
+            seen += batch_size
+            if bar.update(batch_size):  # shown: reading a number waits for the device
+                bar.set_postfix(loss=f"{loss_sum / seen:.4f}", accuracy=f"{correct / seen:.2%}")
+        bar.close()
+        rate = seen / (time.perf_counter() - started)
+
+        row |= {"train_loss": loss_sum.item() / seen, "train_acc": correct.item() / seen}
+        for split, (split_images, split_labels) in watched.items():
+            with autocast:
+                logits = predict(model, split_images)
+            row |= score(split, logits, split_labels)
+        history.append(row)
+        shown = "val_acc" if "val_acc" in row else "train_acc"
+        print(
+            f"epoch {epoch:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
+            f"  {rate:,.0f} images/s",
+            flush=True,
+        )
+        if not math.isfinite(row["train_loss"]):
+            raise ParameterError(
+                "train.lr",
+                f"the loss became {row['train_loss']} in epoch {epoch}: try less than {lr}",
+            )
+
+    history = pd.DataFrame(history)
+    write_state("data/cnn/model.pth", model.state_dict())
+    write_table("data/cnn/history.csv", history)
+    write_rows("reports/plots/history.json", history)
+    metrics = {
+        name: value
+        for name, value in history.iloc[-1].items()
+        if name.startswith(("train_", "val_"))
+    }
+    settings = {"device": device.type, "precision": str(precision).removeprefix("torch.")}
+    write_metrics("reports/metrics/train.json", metrics | settings)
+
+
+if __name__ == "__main__":
+    run(main, section="train")

@@ -1,0 +1,53 @@
+"""What this machine can do, and how to make the most of it."""
+
+import ctypes
+import sys
+
+import torch
+
+from common.params import ParameterError
+
+
+def choose_device(device):
+    """The device named, or for auto the GPU that CUDA finds, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("train.device", "no CUDA device was found on this machine, got 'cuda'")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ParameterError("train.device", "no Apple GPU was found on this machine, got 'mps'")
+    return torch.device(device)
+
+
+def choose_precision(precision, device):
+    """The type to multiply in; auto is bfloat16 where the processor has instructions for it."""
+    if precision == "auto":
+        cpu = torch.cpu.get_capabilities()  # without these instructions bfloat16 is the slower one
+        fast = device.type == "cuda" or cpu.get("amx_bf16") or cpu.get("avx512_bf16")
+        precision = "bfloat16" if fast else "float32"
+    return getattr(torch, precision)
+
+
+def can_compile():
+    """Whether torch.compile works here, as it needs a C++ compiler; one line where it does not."""
+    try:
+        torch.compile(torch.sin)(torch.ones(1))
+        return True
+    except Exception as error:  # whatever its back end raises: the eager path is always there
+        print(
+            f"not compiled, which is slower: {str(error).strip().splitlines()[0]}", file=sys.stderr
+        )
+        return False
+
+
+def keep_freed_memory():
+    """Have glibc keep freed blocks for the next step; elsewhere, nothing.
+
+    By default it gives blocks as large as activations back to the system, and each step pays for
+    every page again: a fifth of the time of a compiled step.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim_threshold, mmap_threshold = -1, -3  # as malloc.h numbers them
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_threshold, 2**31 - 1)

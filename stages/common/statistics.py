@@ -1,0 +1,14 @@
+"""Statistics of counts."""
+
+from math import sqrt
+
+
+def wilson_interval(successes, trials, z=1.959964):
+    """The Wilson score interval of a proportion, (low, high); 95 % for the default z.
+
+    Wilson (1927), Probable inference, the law of succession, and statistical inference.
+    """
+    p = successes / trials
+    centre = (p + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2))
+    return max(0.0, centre - half), min(1.0, centre + half)

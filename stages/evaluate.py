@@ -1,0 +1,81 @@
+"""Measure the trained network on the whole test set: eval mode, float32, without gradients.
+
+reads   params.yaml: evaluate
+        data/mnist/test.npz            the test images
+        data/cnn/model.pth             the trained network
+writes  data/predictions.csv           a row an image, in order: actual, predicted, probability of
+                                       the predicted class and of the actual one
+        reports/metrics/evaluate.json  accuracy with its 95 % interval, loss, errors, expected
+                                       calibration error, and recall of each class
+        reports/plots/predictions.json actual and predicted, for `dvc plots`
+"""
+
+import pandas as pd
+import torch
+from pydantic import PositiveInt
+from torch.nn.functional import cross_entropy
+
+from common.files import read_state, write_metrics, write_rows, write_table
+from common.mnist import TEST, read_images
+from common.model import DigitClassification, predict
+from common.params import run
+from common.statistics import wilson_interval
+
+
+def expected_calibration_error(confidence, correct, bins):
+    """ECE = Σ_b |B_b| / n · |accuracy(B_b) - mean confidence(B_b)| over bins of equal width.
+
+    confidence (n,) in [0, 1] and correct (n,) bool; Guo et al. (2017), On calibration of modern
+    neural networks, eq. 3.
+    """
+    which = (confidence * bins).long().clamp(max=bins - 1)
+    gaps = torch.zeros(bins, dtype=torch.float64)
+    gaps.index_add_(0, which, correct.double() - confidence.double())
+    return gaps.abs().sum().item() / len(confidence)
+
+
+def recall(actual, predicted, classes=10):
+    """The share of each class's images that was recognised: (classes,)."""
+    hits = torch.bincount(actual[actual == predicted], minlength=classes)
+    return hits.double() / torch.bincount(actual, minlength=classes)
+
+
+def main(calibration_bins: PositiveInt):
+    images, actual = read_images(TEST)
+    model = DigitClassification()
+    model.load_state_dict(read_state("data/cnn/model.pth"))
+    logits = predict(model.to(memory_format=torch.channels_last), images)
+
+    probabilities = logits.softmax(1)
+    confidence, predicted = probabilities.max(1)
+    correct = predicted == actual
+    low, high = wilson_interval(correct.sum().item(), len(actual))
+    metrics = {
+        "accuracy": correct.double().mean().item(),
+        "low": low,
+        "high": high,
+        "errors": (~correct).sum().item(),
+        "loss": cross_entropy(logits, actual).item(),
+        "ece": expected_calibration_error(confidence, correct, calibration_bins),
+    }
+    metrics |= {f"recall_{c}": share for c, share in enumerate(recall(actual, predicted).tolist())}
+
+    predictions = pd.DataFrame(
+        {
+            "actual": actual,
+            "predicted": predicted,
+            "probability": confidence,
+            "probability_actual": probabilities.gather(1, actual[:, None])[:, 0],
+        }
+    )
+    write_table("data/predictions.csv", predictions)
+    write_rows("reports/plots/predictions.json", predictions[["actual", "predicted"]])
+    write_metrics("reports/metrics/evaluate.json", metrics)
+    print(
+        f"test accuracy {metrics['accuracy']:.2%} ({low:.2%} to {high:.2%}), "
+        f"{metrics['errors']} errors in {len(actual):,} images"
+    )
+
+
+if __name__ == "__main__":
+    run(main, section="evaluate")

@@ -1,0 +1,113 @@
+"""Figures of the perceptron that learns XOR."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import ListedColormap
+
+CLASSES = ["C0", "C1"]  # the colours of the answers 0 and 1
+POINTS = {"(0, 0)": 0, "(0, 1)": 1, "(1, 0)": 1, "(1, 1)": 0}  # inputs and what XOR answers
+
+
+def draw_hidden_plane(axes, hidden, line):
+    """The four points' images (4, 2), and the regions on both sides of the line (3,)."""
+    h = np.linspace(-1.25, 1.25, 251)
+    answer = line[0] * h[None, :] + line[1] * h[:, None] + line[2] > 0
+    edges = (h[0], h[-1], h[0], h[-1])
+    regions = ListedColormap(CLASSES)
+    axes.imshow(answer, origin="lower", extent=edges, cmap=regions, vmin=0, vmax=1, alpha=0.25)
+    axes.axline(*two_points(line), color="0.2", linewidth=1.2)
+    for (label, answer), (x, y) in zip(POINTS.items(), hidden, strict=True):
+        axes.plot(x, y, "os"[answer], color=CLASSES[answer], markeredgecolor="white", markersize=9)
+        # Two points of a class end in one place: the first is named beside it, the second above.
+        beside = label.startswith("(0")
+        place = (
+            {"ha": "right" if x > -0.6 else "left", "va": "center"}
+            if beside
+            else {"ha": "center", "va": "top" if y > 0 else "bottom"}
+        )
+        offset = (-8 if x > -0.6 else 8, 0) if beside else (0, -8 if y > 0 else 8)
+        axes.annotate(label, (x, y), offset, textcoords="offset points", fontsize=7, **place)
+    axes.set(xlim=edges[:2], ylim=edges[2:], xlabel="h₁", ylabel="h₂", aspect="equal")
+    axes.grid(visible=False)
+
+
+def two_points(line):
+    """Two points of v1 h1 + v2 h2 + c = 0: the one next to the origin, and one along it."""
+    normal, c = line[:2], line[2]
+    foot = -c * normal / (normal @ normal)
+    return foot, foot + np.array([-normal[1], normal[0]])
+
+
+def draw_snapshots(xor, metrics):
+    """Where the hidden layer puts the four points, and the output layer's line, step by step."""
+    columns = 4
+    rows = -(-(len(xor["step"]) + 1) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(12, 3.2 * rows), squeeze=False)
+    panels = list(grid.flat)
+    for axes, step, loss, hidden, line in zip(
+        panels, xor["step"], xor["loss"], xor["hidden"], xor["line"], strict=False
+    ):
+        draw_hidden_plane(axes, hidden, line)
+        axes.set_title(f"step {step:,}: loss {loss:.4f}")
+    legend = panels[len(xor["step"])]
+    for answer, marker in enumerate("os"):
+        legend.plot(
+            [], [], marker, color=CLASSES[answer], markersize=9, label=f"XOR answers {answer}"
+        )
+    legend.plot([], [], color="0.2", linewidth=1.2, label="v₁h₁ + v₂h₂ + c = 0, where ŷ = ½")
+    legend.legend(loc="center left", title="In the plane of the two hidden units", alignment="left")
+    for axes in panels[len(xor["step"]) :]:
+        axes.set_axis_off()
+    solved = metrics["xor_correct"] == len(POINTS)
+    outcome = (
+        "until one line separates them" if solved else "but not yet to where a line separates them"
+    )
+    figure.suptitle(f"XOR: the hidden layer moves the four points {outcome}")
+    return figure
+
+
+def draw_losses(xor, metrics):
+    """The loss with and without the hidden activation, and where the random starts end."""
+    figure, (curves, ends) = plt.subplots(1, 2, figsize=(12, 4.2))
+    curves.plot(xor["losses"], label="tanh hidden layer")
+    curves.plot(xor["linear_losses"], color="C3", label="no hidden activation")
+    curves.axhline(4 * np.log(2), color="0.4", linestyle=":", linewidth=1.2)
+    curves.annotate(
+        "4 ln 2: every answer is ½",
+        (len(xor["losses"]), 4 * np.log(2)),
+        (0, 5),
+        textcoords="offset points",
+        ha="right",
+        color="0.3",
+    )
+    curves.set(xlabel="step", ylabel="loss, summed over the four points", ylim=0)
+    curves.set_title(f"Without tanh the loss stops at {metrics['linear_min']:.4f}")
+    curves.legend(loc="center right")
+
+    final, solved = xor["final_losses"], xor["solved"]
+    bins = np.linspace(0, max(3, final.max()), 61)
+    ends.hist(
+        [final[solved], final[~solved]],
+        bins,
+        stacked=True,
+        color=["C0", "C3"],
+        label=["solve XOR", "do not"],
+    )
+    for k in (1, 2):
+        level = 2 * k * np.log(2)
+        ends.axvline(level, color="0.4", linestyle=":", linewidth=1.2)
+        ends.annotate(
+            f"{2 * k} ln 2",
+            (level, 0.8),
+            (4, 0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color="0.3",
+        )
+    share, low, high = (metrics[f"xor_solved{end}"] for end in ("", "_low", "_high"))
+    ends.set_title(
+        f"{share:.1%} of {len(final):,} random starts solve XOR ({low:.1%} to {high:.1%})"
+    )
+    ends.set(xlabel="loss after the last step", ylabel="starts")
+    ends.legend(loc="center right")
+    return figure
