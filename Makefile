@@ -40,7 +40,7 @@ demo: $(READY)
 test: $(READY)
 	ruff check $(FORMATTED)
 	ruff format --check $(FORMATTED)
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 repro: $(READY)
 	dvc repro

@@ -13,6 +13,7 @@ import math
 import time
 from typing import Annotated, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -45,8 +46,8 @@ def batches(count, batch_size, seed, epoch):
 
     The rest that fills no batch is left out: BatchNorm cannot learn from a single image.
     """
-    generator = torch.Generator().manual_seed(seed + (epoch << 32))
-    order = torch.randperm(count, generator=generator)
+    # NumPy mixes the two; torch's generator on the CPU would use the low 32 bits of a sum alone.
+    order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count))
     return order[: count - count % batch_size].split(batch_size)
 
 

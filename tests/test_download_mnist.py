@@ -1,0 +1,214 @@
+"""The download from a real server on this machine, which serves well, badly or not at all."""
+
+import gzip
+import hashlib
+import re
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra import numpy as arrays_of
+from torchvision.datasets import MNIST
+
+import download_mnist
+from common.files import read_arrays
+
+NAMES = [name for name, _ in MNIST.resources]
+
+
+def idx(array):
+    """An array of bytes as a gzipped IDX file."""
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+@pytest.fixture
+def files(monkeypatch):
+    """A data set as small as the test needs, with its true checksums in torchvision's place."""
+    rng = np.random.default_rng(0)
+    shapes = [(50, 28, 28), (50,), (20, 28, 28), (20,)]
+    content = [idx(rng.integers(0, 10, shape, dtype=np.uint8)) for shape in shapes]
+    sums = [hashlib.md5(file, usedforsecurity=False).hexdigest() for file in content]
+    monkeypatch.setattr(MNIST, "resources", list(zip(NAMES, sums, strict=True)))
+    monkeypatch.setattr(MNIST, "mirrors", [])
+    return dict(zip(NAMES, content, strict=True))
+
+
+@pytest.fixture
+def serve(files):
+    """A function: start a server that answers in the given way, and return its address."""
+    servers, done = [], threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content, way = files[self.path.rpartition("/")[2]], self.server.way
+            if way == "silent":
+                done.wait(20)
+                return
+            if way == "redirects":
+                self.send_response(302)
+                self.send_header("Location", self.path)
+                self.end_headers()
+                return
+            self.send_response(404 if way == "missing" else 200)
+            if way != "endless":
+                self.send_header("Content-Length", len(content))
+            self.end_headers()
+            if way == "truncated":
+                self.wfile.write(content[: len(content) // 2])
+            elif way == "corrupt":
+                self.wfile.write(content[:-1] + b"?")
+            elif way == "endless":
+                for _ in range(64):
+                    self.wfile.write(b"0" * 4096)
+            else:
+                self.wfile.write(content)
+
+        def log_message(self, *args):
+            pass
+
+    def start(way):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.way, server.daemon_threads = way, True
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    done.set()
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def served_arrays(files):
+    return [np.array(download_mnist.read_idx(files[name])) for name in NAMES]
+
+
+def assert_right(files):
+    train, test = read_arrays("data/mnist/train.npz"), read_arrays("data/mnist/test.npz")
+    found = [train["images"], train["labels"], test["images"], test["labels"]]
+    for expected, array in zip(served_arrays(files), found, strict=True):
+        np.testing.assert_array_equal(array, expected)
+    assert train["dataset"] == "mnist"
+    assert train["classes"].tolist() == [str(digit) for digit in range(10)]
+
+
+def test_a_server_that_serves_well_gives_its_images(workspace, files, serve, monkeypatch, written):
+    monkeypatch.setenv("MNIST_MIRROR", serve("well"))
+    download_mnist.main(dataset="mnist")
+    assert_right(files)
+    first = written()
+    download_mnist.main(dataset="mnist")
+    assert written() == first
+
+
+@pytest.mark.parametrize("way", ["folder", "relative folder", "file address"])
+def test_a_folder_serves_as_a_mirror(way, workspace, files, monkeypatch):
+    mirror = workspace / "möglich ein Spiegel"
+    mirror.mkdir()
+    for name, content in files.items():
+        (mirror / name).write_bytes(content)
+    address = {"folder": mirror, "relative folder": mirror.name, "file address": mirror.as_uri()}
+    monkeypatch.setenv("MNIST_MIRROR", str(address[way]))
+    download_mnist.main(dataset="mnist")
+    assert_right(files)
+
+
+def test_a_relative_folder_is_seen_from_the_projects_root_in_a_temporary_copy_too(
+    workspace, files, monkeypatch
+):
+    (workspace / "mirror").mkdir()
+    for name, content in files.items():
+        (workspace / "mirror" / name).write_bytes(content)
+    copy = workspace / ".dvc/tmp/exps/copy"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(workspace))
+    monkeypatch.setenv("MNIST_MIRROR", "mirror")
+    download_mnist.main(dataset="mnist")
+    assert_right(files)
+
+
+BAD = {
+    "corrupt": "MD5 is .*, expected ",
+    "truncated": "then the connection ended|IncompleteRead",
+    "missing": "HTTP status 404",
+    "silent": "timed out",
+    "redirects": "HTTP status 302",
+    "endless": "more than 100,000 bytes",
+}
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(download_mnist, "SILENCE", 0.5)
+    monkeypatch.setattr(download_mnist, "LARGEST", 100_000)
+
+
+@pytest.mark.parametrize("way", BAD)
+def test_a_bad_server_is_refused_with_the_reason_and_nothing_written(
+    way, workspace, serve, impatient, monkeypatch, capsys, written
+):
+    address = serve(way)
+    monkeypatch.setenv("MNIST_MIRROR", address)
+    started = time.monotonic()
+    with pytest.raises(SystemExit) as stopped:
+        download_mnist.main(dataset="mnist")
+    assert stopped.value.code == 1
+    assert time.monotonic() - started < 10
+    message = capsys.readouterr().err
+    assert f"{address}/{NAMES[0]}: " in message
+    assert re.search(BAD[way], message), message
+    assert "MNIST_MIRROR" in message
+    assert "data.dataset=digits" in message
+    assert written() == {}
+
+
+@pytest.mark.parametrize("way", ["corrupt", "missing", "silent", "truncated"])
+def test_after_a_bad_mirror_the_next_one_is_tried(
+    way, workspace, files, serve, impatient, monkeypatch
+):
+    monkeypatch.setenv("MNIST_MIRROR", serve(way))
+    monkeypatch.setattr(MNIST, "mirrors", [f"{serve('missing')}/", f"{serve('well')}/"])
+    download_mnist.main(dataset="mnist")
+    assert_right(files)
+
+
+def test_a_dead_server_and_every_other_address_are_named(workspace, files, monkeypatch, capsys):
+    dead = ["http://127.0.0.1:9", "http://127.0.0.1:10"]
+    monkeypatch.setenv("MNIST_MIRROR", dead[0])
+    monkeypatch.setattr(MNIST, "mirrors", [f"{dead[1]}/"])
+    with pytest.raises(SystemExit):
+        download_mnist.main(dataset="mnist")
+    message = capsys.readouterr().err
+    assert all(f"{address}/{NAMES[0]}: " in message for address in dead)
+    assert message.count("refused") == 2
+
+
+def test_a_mirror_of_another_kind_is_refused(workspace, files, monkeypatch, capsys):
+    monkeypatch.setenv("MNIST_MIRROR", "ftp://127.0.0.1/mnist")
+    with pytest.raises(SystemExit):
+        download_mnist.main(dataset="mnist")
+    assert "expected a folder, http, https or file address" in capsys.readouterr().err
+
+
+def test_the_digits_need_no_network_and_are_split_the_same_in_every_class(workspace, written):
+    download_mnist.main(dataset="digits")
+    first = written()
+    download_mnist.main(dataset="digits")
+    assert written() == first
+    train, test = read_arrays("data/mnist/train.npz"), read_arrays("data/mnist/test.npz")
+    assert len(train["labels"]) + len(test["labels"]) == 1797
+    assert train["images"].shape[1:] == (28, 28)
+    assert train["images"].max() == 255
+    shares = np.bincount(test["labels"]) / np.bincount([*train["labels"], *test["labels"]])
+    np.testing.assert_allclose(shares, 0.2, atol=0.01)
+
+
+@given(arrays_of.arrays(np.uint8, arrays_of.array_shapes(max_dims=3)))
+def test_an_idx_file_is_read_as_it_was_written(array):
+    np.testing.assert_array_equal(download_mnist.read_idx(idx(array)), array)

@@ -1,0 +1,75 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import evaluate
+from common.files import write_state
+from common.model import DigitClassification
+from common.statistics import wilson_interval
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_wilson_interval_contains_the_proportion_and_stays_in_range(counts):
+    successes, trials = counts
+    low, high = wilson_interval(successes, trials)
+    assert 0 <= low <= successes / trials + 1e-12
+    assert successes / trials - 1e-12 <= high <= 1
+
+
+def test_the_wilson_interval_agrees_with_scipy():
+    from scipy.stats import binomtest
+
+    expected = binomtest(9953, 10_000).proportion_ci(method="wilson")
+    assert wilson_interval(9953, 10_000) == pytest.approx(tuple(expected), abs=1e-8)
+
+
+def test_calibration_error_of_an_example_worked_by_hand():
+    # Two bins: (0.2, 0.4) with one right of two, and (0.9, 0.7) with both right.
+    confidence = torch.tensor([0.2, 0.4, 0.9, 0.7])
+    correct = torch.tensor([True, False, True, True])
+    found = evaluate.expected_calibration_error(confidence, correct, bins=2)
+    assert found == pytest.approx((2 * abs(0.5 - 0.3) + 2 * abs(1 - 0.8)) / 4)
+
+
+def test_a_confidence_of_exactly_one_belongs_to_the_last_bin():
+    found = evaluate.expected_calibration_error(torch.ones(3), torch.tensor([True] * 3), bins=15)
+    assert found == 0
+
+
+def test_recall_counts_each_class_by_itself():
+    actual, predicted = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 0, 1, 1, 0])
+    assert evaluate.recall(actual, predicted, 3).tolist() == pytest.approx([2 / 3, 1, 0])
+
+
+def test_the_stage_reports_what_its_predictions_say(images, written):
+    torch.manual_seed(0)
+    write_state("data/cnn/model.pth", DigitClassification().state_dict())
+    evaluate.main(calibration_bins=15)
+    first = written()
+    evaluate.main(calibration_bins=15)
+    assert written() == first
+    metrics = json.loads(Path("reports/metrics/evaluate.json").read_text())
+    predictions = pd.read_csv("data/predictions.csv")
+    assert len(predictions) == 100
+    assert metrics["errors"] == (predictions["actual"] != predictions["predicted"]).sum()
+    assert metrics["accuracy"] == pytest.approx(1 - metrics["errors"] / 100)
+    assert all(isinstance(value, int | float) for value in metrics.values())
+    rows = json.loads(Path("reports/plots/predictions.json").read_text())["rows"]
+    assert rows == predictions[["actual", "predicted"]].to_dict("records")
+
+
+def test_a_checkpoint_with_code_inside_is_refused(images):
+    class Exploit:
+        def __reduce__(self):
+            return (Path.touch, (Path("exploited"),))
+
+    Path("data/cnn").mkdir()
+    torch.save({"conv1.weight": Exploit()}, "data/cnn/model.pth")
+    with pytest.raises(Exception, match=r"[Ww]eights.?only"):
+        evaluate.main(calibration_bins=15)
+    assert not Path("exploited").exists()

@@ -1,0 +1,190 @@
+"""dvc.yaml against the code, and one run of all of it by `dvc repro` in a repository of its own."""
+
+import ast
+import inspect
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, copy_project
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES = PIPELINE["stages"]
+
+
+def local_imports(path):
+    """The files under stages/ that one imports, directly or through others."""
+    tree, found = ast.parse(path.read_text(encoding="utf-8")), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            file = ROOT / "stages" / f"{name.replace('.', '/')}.py"
+            if file.exists():
+                found |= {file} | local_imports(file)
+    return found
+
+
+def section_of(stage):
+    """The section of params.yaml that a stage passes to run()."""
+    tree = ast.parse((ROOT / f"stages/{stage}.py").read_text(encoding="utf-8"))
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    (section,) = (
+        keyword.value.value
+        for call in calls
+        if getattr(call.func, "id", "") == "run"
+        for keyword in call.keywords
+    )
+    return section
+
+
+def path_of(output):
+    return output if isinstance(output, str) else next(iter(output))
+
+
+def test_the_stages_are_the_scripts():
+    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")}
+    assert scripts == {*STAGES}
+    assert all(STAGES[name]["cmd"] == f"python stages/{name}.py" for name in STAGES)
+    assert all(STAGES[name]["desc"] for name in STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_code_that_it_imports(stage):
+    script = ROOT / f"stages/{stage}.py"
+    code = {path.relative_to(ROOT).as_posix() for path in {script} | local_imports(script)}
+    if stage == "plots":
+        code.add("stages/figures.mplstyle")
+    assert {dep for dep in STAGES[stage]["deps"] if dep.startswith("stages/")} == code
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_tracks_exactly_the_section_whose_parameters_its_main_takes(stage):
+    section = section_of(stage)
+    assert STAGES[stage]["params"] == [section]
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    parameters = inspect.signature(import_module(stage).main).parameters
+    assert {*params[section]} == {*parameters}
+    assert all(p.default is inspect.Parameter.empty for p in parameters.values())
+
+
+def test_every_parameter_belongs_to_a_stage_and_says_what_it_does():
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert {*yaml.safe_load(text)} == {section_of(stage) for stage in STAGES}
+    assert all("#" in line for line in text.splitlines() if line.startswith("  "))
+
+
+def test_every_file_that_a_stage_reads_is_made_by_another_and_every_plot_has_its_rows():
+    made = {
+        path_of(output)
+        for stage in STAGES.values()
+        for kind in ("outs", "metrics", "plots")
+        for output in stage.get(kind, [])
+    }
+    read = {dep for stage in STAGES.values() for dep in stage["deps"]}
+    assert {path for path in read if not path.startswith("stages/")} <= made
+    drawn = {path for plot in PIPELINE["plots"] for path in next(iter(plot.values()))["y"]}
+    assert drawn <= made
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """The project in a fresh repository whose path has a space in it, on the digits."""
+    folder = tmp_path_factory.mktemp("a project")
+    copy_project(folder)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["data"]["dataset"] = "digits"
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "--quiet"], ["add", "."], [*identity, "commit", "-qm", "start"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def dvc(folder, *arguments, status=0):
+    """What `dvc ARGUMENTS` prints in a folder; the stages run with this very Python."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["dvc", *arguments],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == status, done.stdout
+    return done.stdout
+
+
+def change(folder, section, name, value):
+    """Set one parameter; the text of params.yaml as it was."""
+    before = (folder / "params.yaml").read_text()
+    params = yaml.safe_load(before)
+    params[section][name] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return before
+
+
+def ran(output):
+    return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
+
+
+def cached(output):
+    return [stage for stage in STAGES if f"Stage '{stage}' is cached - skipping run" in output]
+
+
+def tracked_bytes(folder):
+    files = (path for name in ("data", "reports") for path in (folder / name).rglob("*"))
+    return {path: path.read_bytes() for path in files if path.is_file()}
+
+
+def test_the_pipeline_runs_once_then_only_what_is_stale(repository):
+    assert ran(dvc(repository, "repro")) == [*STAGES]
+    first = tracked_bytes(repository)
+    assert ran(dvc(repository, "repro")) == []
+
+    before = change(repository, "train", "lr", 0.01)
+    assert ran(dvc(repository, "repro")) == ["cnn_train", "evaluate", "plots"]
+    assert tracked_bytes(repository) != first
+    assert "val_acc" in dvc(repository, "metrics", "show")
+
+    (repository / "params.yaml").write_text(before)
+    again = dvc(repository, "repro")
+    assert ran(again) == []
+    assert cached(again) == ["cnn_train", "evaluate", "plots"]
+    assert tracked_bytes(repository) == first
+
+    change(repository, "train", "lr", -1)
+    refused = dvc(repository, "repro", status=255)
+    assert "params.yaml: train.lr: should be greater than 0, got -1" in refused
+    assert "Traceback" not in refused
+    (repository / "params.yaml").write_text(before)
+    assert ran(dvc(repository, "repro")) == []
+    assert tracked_bytes(repository) == first
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "stale"),
+    [
+        ("data", "dataset", "mnist", {"download_mnist"}),
+        ("surfaces", "target", 0.4, {"surfaces"}),
+        ("xor", "seed", 7, {"xor_train"}),
+        ("evaluate", "calibration_bins", 9, {"evaluate"}),
+        ("plots", "dpi", 40, {"plots"}),
+    ],
+)
+def test_a_parameter_makes_its_own_stage_stale_and_no_other(
+    repository, section, name, value, stale
+):
+    before = change(repository, section, name, value)
+    status = yaml.safe_load(dvc(repository, "status", "--json"))
+    (repository / "params.yaml").write_text(before)
+    assert {*status} == stale
