@@ -35,7 +35,8 @@ demo: $(READY)
 		&& git config commit.gpgsign false && git add . && git commit --quiet -m "The pipeline"
 	cd demo && dvc exp run --quiet -S data.dataset=digits
 	@echo "The figures are in demo/reports/figures, the metrics in demo/reports/metrics."
-	@echo "demo/ is a repository of its own, to play in: cd demo, dvc exp run -S train.lr=0.001"
+	@echo "demo/ is a repository of its own, to play in:"
+	@echo "  . .venv/bin/activate && cd demo && dvc exp run -S train.lr=0.001"
 
 test: $(READY)
 	ruff check $(FORMATTED)

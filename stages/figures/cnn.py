@@ -94,7 +94,8 @@ def draw_mistakes(images, predictions, classes, name, count):
         actual, predicted = classes[int(row["actual"])], classes[int(row["predicted"])]
         title = f"{actual} taken for {predicted}\np = {row['probability']:.3f}"
         axes.set_title(title, fontsize=8, fontweight="normal", loc="center")
-    figure.suptitle(f"{name}: the {len(worst)} surest of {len(wrong)} mistakes on the test set")
+    shown = f"the {len(worst)} surest of" if len(worst) < len(wrong) else "all"
+    figure.suptitle(f"{name}: {shown} {len(wrong)} mistakes on the test set")
     return figure
 
 
