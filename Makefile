@@ -29,7 +29,7 @@ $(READY): requirements.lock
 
 demo: $(READY)
 	rm -rf demo && mkdir demo
-	git ls-files -z .dvc .dvcignore .gitignore dvc.yaml params.yaml stages \
+	git ls-files -z .dvc .gitignore dvc.yaml params.yaml stages \
 		| tar --null -T - -cf - | tar -xf - -C demo
 	cd demo && git init --quiet && git config user.name demo && git config user.email demo@localhost \
 		&& git config commit.gpgsign false && git add . && git commit --quiet -m "The pipeline"

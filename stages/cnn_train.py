@@ -28,6 +28,8 @@ from common.model import DigitClassification, predict, scale
 from common.params import ParameterError, run
 
 WORTH_COMPILING = 250_000  # images; below, compiling takes longer than it saves
+# The columns of the history; those of a split without images are empty.
+COLUMNS = ["epoch", "lr", *(f"{s}_{v}" for s in ("train", "val", "test") for v in ("loss", "acc"))]
 BAR = {"leave": False, "disable": None}  # for eyes only: gone when done, silent in a log
 
 
@@ -67,7 +69,7 @@ def main(
     validation: Annotated[float, Field(ge=0, lt=1)],
     precision: Literal["auto", "float32", "bfloat16"],
     device: Literal["auto", "cpu", "cuda", "mps"],
-    compile: Literal["auto"] | bool,
+    compile: Literal["auto", True, False],
 ):
     keep_freed_memory()
     device = choose_device(device)
@@ -143,13 +145,13 @@ def main(
                 f"the loss became {row['train_loss']} in epoch {epoch}: try less than {lr}",
             )
 
-    history = pd.DataFrame(history)
+    history = pd.DataFrame(history, columns=COLUMNS)
     write_state("data/cnn/model.pth", model.state_dict())
     write_table("data/cnn/history.csv", history)
     write_rows("reports/plots/history.json", history)
     metrics = {
         name: value
-        for name, value in history.iloc[-1].items()
+        for name, value in history.iloc[-1].dropna().items()
         if name.startswith(("train_", "val_"))
     }
     settings = {"device": device.type, "precision": str(precision).removeprefix("torch.")}

@@ -27,7 +27,7 @@ from common.params import run, stop
 
 SILENCE = 20  # seconds without a byte after which a server is given up
 PATIENCE = 900  # seconds that one file may take
-LARGEST = 64 << 20  # bytes; the largest of the files has 19 MB
+LARGEST = 64 << 20  # bytes; unpacked, the largest of the files has 47 MB
 
 
 class RefusedError(Exception):
@@ -44,7 +44,8 @@ def mirror_from_environment():
     if not mirror:
         return []
     if "://" not in mirror:
-        mirror = Path(os.environ.get("DVC_ROOT", ""), mirror).expanduser().resolve().as_uri()
+        folder = Path(os.environ.get("DVC_ROOT", "")) / Path(mirror).expanduser()
+        mirror = folder.resolve().as_uri()
     if urlsplit(mirror).scheme not in ("http", "https", "file"):
         stop(1, f"MNIST_MIRROR: expected a folder, http, https or file address, got {mirror}")
     return [mirror]

@@ -133,7 +133,7 @@ def main(
         "linear_loss": affine_losses[-1].item(),
         "linear_min": affine_losses.min().item(),
         "linear_correct": correct(affine_networks, affine)[-1].item(),
-        "xor_solved": solvers.float().mean().item(),
+        "xor_solved": solvers.double().mean().item(),
         "xor_solved_low": low,
         "xor_solved_high": high,
     }

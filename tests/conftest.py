@@ -66,7 +66,7 @@ def written(workspace):
 
 def copy_project(folder):
     """The project as it stands in the working tree, without what it made, in a new folder."""
-    for name in (".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml"):
+    for name in (".gitattributes", ".gitignore", "dvc.yaml"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(
         ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__")

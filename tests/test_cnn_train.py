@@ -11,6 +11,7 @@ import cnn_train
 from common.files import read_state
 from common.model import DigitClassification, predict, scale
 from common.params import ParameterError
+from figures import cnn
 
 
 @pytest.fixture
@@ -91,9 +92,13 @@ def test_held_out_images_are_never_learned_from():
     assert sorted([*learned.tolist(), *held_out.tolist()]) == [*range(1000)]
 
 
-def test_without_validation_all_images_are_learned_from_and_none_is_scored(images, parameters):
+def test_without_validation_its_columns_are_empty_and_its_metrics_absent(images, parameters):
     cnn_train.main(**parameters | {"validation": 0})
-    assert not [c for c in pd.read_csv("data/cnn/history.csv") if c.startswith("val")]
+    history = pd.read_csv("data/cnn/history.csv")
+    assert history[["val_loss", "val_acc"]].isna().all(axis=None)
+    assert history.drop(columns=["val_loss", "val_acc"]).notna().all(axis=None)
+    assert "val_acc" not in json.loads(Path("reports/metrics/train.json").read_text())
+    cnn.draw_history(history, "Digits")
 
 
 def test_batches_take_every_image_once_in_another_order_each_epoch():

@@ -12,7 +12,7 @@ def draw_history(history, name):
     """Loss and accuracy per epoch, each with all splits in one chart."""
     figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(12, 4.2))
     for split, (color, label) in SPLITS.items():
-        if f"{split}_loss" in history:
+        if history[f"{split}_loss"].notna().any():
             look = {"color": color, "label": label, "marker": "o", "markersize": 4}
             losses.plot(history["epoch"], history[f"{split}_loss"], **look)
             accuracies.plot(history["epoch"], history[f"{split}_acc"], **look)
