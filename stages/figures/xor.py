@@ -109,5 +109,5 @@ def draw_losses(xor, metrics):
         f"{share:.1%} of {len(final):,} random starts solve XOR ({low:.1%} to {high:.1%})"
     )
     ends.set(xlabel="loss after the last step", ylabel="starts")
-    ends.legend(loc="center right")
+    ends.legend(loc="center right", bbox_to_anchor=(0.86, 0.5))
     return figure
