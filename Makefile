@@ -1,10 +1,11 @@
 # The commands of README.md. Each sets up what it needs, and none repeats what is done.
 PYTHON ?= python3
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Importing torch without its bytecode takes seconds, in every stage.
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 READY := .venv/ready
+# For what runs `python` by name, as the stages do. Not exported: .venv is made with another.
+ACTIVE := PATH="$(CURDIR)/.venv/bin:$$PATH"
 FORMATTED := stages tests
 
 .PHONY: help setup demo test repro lock
@@ -33,20 +34,20 @@ demo: $(READY)
 		| tar --null -T - -cf - | tar -xf - -C demo
 	cd demo && git init --quiet && git config user.name demo && git config user.email demo@localhost \
 		&& git config commit.gpgsign false && git add . && git commit --quiet -m "The pipeline"
-	cd demo && dvc exp run --quiet -S data.dataset=digits
+	cd demo && $(ACTIVE) dvc exp run --quiet -S data.dataset=digits
 	@echo "The figures are in demo/reports/figures, the metrics in demo/reports/metrics."
 	@echo "demo/ is a repository of its own, to play in:"
-	@echo "  . .venv/bin/activate && cd demo && dvc exp run -S train.lr=0.001"
+	@echo "  . .venv/bin/activate && cd demo && $(ACTIVE) dvc exp run -S train.lr=0.001"
 
 test: $(READY)
-	ruff check $(FORMATTED)
-	ruff format --check $(FORMATTED)
-	python -m pytest -n 2 --dist loadfile
+	.venv/bin/ruff check $(FORMATTED)
+	.venv/bin/ruff format --check $(FORMATTED)
+	$(ACTIVE) .venv/bin/python -m pytest -n 2 --dist loadfile
 
 repro: $(READY)
-	dvc repro
+	$(ACTIVE) .venv/bin/dvc repro
 	@echo "The figures are in reports/figures, the metrics in reports/metrics."
 
 lock: $(READY)
-	uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
+	.venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
 		--generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml

@@ -4,7 +4,8 @@ reads   params.yaml: train
         data/mnist/train.npz        images to learn from, a share of them held out for validation
         data/mnist/test.npz         images that are only looked at: they choose nothing
 writes  data/cnn/model.pth          the network after the last epoch, as a plain state dict
-        data/cnn/history.csv        a row an epoch: lr, and loss and accuracy of each split
+        data/cnn/history.csv        a row an epoch: lr, and loss and accuracy of each split,
+                                    in the precision of the training
         reports/metrics/train.json  the last row, and what the network was trained with
         reports/plots/history.json  the history, for `dvc plots`
 """
@@ -56,7 +57,7 @@ def batches(count, batch_size, seed, epoch):
 def score(split, logits, labels):
     """Mean cross-entropy and accuracy of logits (n, 10) for labels (n,), named after the split."""
     loss = cross_entropy(logits.float(), labels).item()
-    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    accuracy = (logits.argmax(1) == labels).sum().item() / len(labels)
     return {f"{split}_loss": loss, f"{split}_acc": accuracy}
 
 
@@ -66,7 +67,7 @@ def main(
     schedule: Literal["onecycle", "constant"],
     epochs: PositiveInt,
     batch_size: Annotated[int, Field(ge=2)],
-    validation: Annotated[float, Field(ge=0, lt=1)],
+    validation: Annotated[float, Field(ge=0, le=0.9)],
     precision: Literal["auto", "float32", "bfloat16"],
     device: Literal["auto", "cpu", "cuda", "mps"],
     compile: Literal["auto", True, False],
@@ -103,7 +104,8 @@ def main(
 
     if compile == "auto":
         compile = epochs * len(labels) > WORTH_COMPILING
-    if compile and can_compile():
+    compiled = compile and can_compile(device)
+    if compiled:
         forward = torch.compile(forward)
 
     history = []
@@ -139,23 +141,27 @@ def main(
             f"  {rate:,.0f} images/s",
             flush=True,
         )
-        if not math.isfinite(row["train_loss"]):
+        if not all(map(math.isfinite, row.values())):
             raise ParameterError(
                 "train.lr",
-                f"the loss became {row['train_loss']} in epoch {epoch}: try less than {lr}",
+                f"a loss is not finite in epoch {epoch}, with {lr}: try a smaller one",
             )
 
     history = pd.DataFrame(history, columns=COLUMNS)
-    write_state("data/cnn/model.pth", model.state_dict())
-    write_table("data/cnn/history.csv", history)
-    write_rows("reports/plots/history.json", history)
     metrics = {
         name: value
         for name, value in history.iloc[-1].dropna().items()
         if name.startswith(("train_", "val_"))
     }
-    settings = {"device": device.type, "precision": str(precision).removeprefix("torch.")}
+    settings = {
+        "device": device.type,
+        "precision": str(precision).removeprefix("torch."),
+        "compiled": "yes" if compiled else "no",
+    }
     write_metrics("reports/metrics/train.json", metrics | settings)
+    write_state("data/cnn/model.pth", model.state_dict())
+    write_table("data/cnn/history.csv", history)
+    write_rows("reports/plots/history.json", history)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import numpy as np
@@ -43,11 +42,12 @@ def mirror_from_environment():
     mirror = os.environ.get("MNIST_MIRROR", "").rstrip("/")
     if not mirror:
         return []
-    if "://" not in mirror:
+    scheme = mirror.partition(":")[0].lower()
+    if scheme not in ("http", "https", "file"):
+        if "://" in mirror:
+            stop(1, f"MNIST_MIRROR: expected a folder, http, https or file address, got {mirror}")
         folder = Path(os.environ.get("DVC_ROOT", "")) / Path(mirror).expanduser()
         mirror = folder.resolve().as_uri()
-    if urlsplit(mirror).scheme not in ("http", "https", "file"):
-        stop(1, f"MNIST_MIRROR: expected a folder, http, https or file address, got {mirror}")
     return [mirror]
 
 
@@ -66,7 +66,7 @@ def fetch(address):
                 leave=False,
                 disable=None,
             ) as bar:
-                while chunk := response.read(1 << 16):
+                while chunk := response.read1(1 << 16):
                     content += chunk
                     bar.update(len(chunk))
                     if len(content) > LARGEST:

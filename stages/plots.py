@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from common.files import read_arrays, read_state, write_bytes
 from common.mnist import TEST
@@ -54,7 +54,7 @@ def main(
     dpi: Annotated[int, Field(ge=20, le=600)],
     elevation: Annotated[float, Field(ge=-90, le=90)],
     azimuth: Annotated[float, Field(ge=-360, le=360)],
-    mistakes: PositiveInt,
+    mistakes: Annotated[int, Field(ge=1, le=200)],
 ):
     matplotlib.use("Agg")
     plt.style.use(Path(__file__).with_name("figures.mplstyle"))

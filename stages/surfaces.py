@@ -5,13 +5,13 @@ The neuron answers ŷ = φ(wx + b) to the input x = 1, and should answer y, the 
 reads   params.yaml: surfaces
 writes  data/surfaces.npz              weight (n,), bias (n,), target (), and per field (n, n):
                                        field[i, j] belongs to weight[i], bias[j]
-        reports/metrics/surfaces.json  sum, least and greatest value of each loss and gradient
+        reports/metrics/surfaces.json  sum of each loss, extremes of each loss and gradient
 """
 
 from typing import Annotated
 
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from torch.nn.functional import logsigmoid
 
 from common.files import write_arrays, write_metrics
@@ -58,8 +58,8 @@ def sample(weight, bias, target):
 
 
 def main(
-    extent: PositiveFloat,
-    points: Annotated[int, Field(ge=2)],
+    extent: Annotated[float, Field(gt=0, le=1000)],
+    points: Annotated[int, Field(ge=2, le=2000)],
     target: Annotated[float, Field(ge=0, le=1)],
 ):
     axis = torch.linspace(-extent, extent, points, dtype=torch.float64)
@@ -77,11 +77,11 @@ def main(
         metrics |= {f"{name}_min": field.min().item(), f"{name}_max": field.max().item()}
         if not name.endswith("grad"):
             metrics[f"{name}_sum"] = field.sum().item()
+    write_metrics("reports/metrics/surfaces.json", metrics)
     arrays = {name: field.numpy() for name, field in fields.items()}
     write_arrays(
         "data/surfaces.npz", weight=axis.numpy(), bias=axis.numpy(), target=target, **arrays
     )
-    write_metrics("reports/metrics/surfaces.json", metrics)
 
 
 if __name__ == "__main__":

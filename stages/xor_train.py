@@ -22,11 +22,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
 from common.files import write_arrays, write_metrics, write_rows, write_state
-from common.params import run
+from common.params import ParameterError, run
 from common.statistics import wilson_interval
 
 X = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])  # (4, 2)
 Y = torch.tensor([0.0, 1.0, 1.0, 0.0])  # (4,)
+MOST_SNAPSHOTS = 100  # more would make too tall a figure
 
 
 class Perceptrons(NamedTuple):
@@ -96,8 +97,11 @@ def main(
     lr: PositiveFloat,
     steps: PositiveInt,
     snapshot_every: PositiveInt,
-    starts: PositiveInt,
+    starts: Annotated[int, Field(ge=1, le=1_000_000)],
 ):
+    if steps > MOST_SNAPSHOTS * snapshot_every:
+        least = f"should be at least {-(-steps // MOST_SNAPSHOTS)} for {steps} steps"
+        raise ParameterError("xor.snapshot_every", f"{least}, got {snapshot_every}")
     networks, losses = follow(one_start(seed), steps, lr)
     snapshots = Perceptrons(*(p[::snapshot_every] for p in networks))
     W, b, v, c = (p[-1] for p in networks)
@@ -112,6 +116,19 @@ def main(
     solvers = correct(ends) == 4
     low, high = wilson_interval(solvers.sum().item(), starts)
 
+    metrics = {
+        "xor_loss": losses[-1].item(),
+        "xor_correct": correct(networks)[-1].item(),
+        "linear_loss": affine_losses[-1].item(),
+        "linear_min": affine_losses.min().item(),
+        "linear_correct": correct(affine_networks, affine)[-1].item(),
+        "xor_solved": solvers.double().mean().item(),
+        "xor_solved_low": low,
+        "xor_solved_high": high,
+    }
+    if not solvers.all():
+        metrics["xor_stuck"] = final_losses[~solvers].median().item()
+    write_metrics("reports/metrics/xor.json", metrics)
     write_arrays(
         "data/xor.npz",
         losses=losses.numpy(),
@@ -127,19 +144,6 @@ def main(
     write_state("data/xor.pth", state)
     curves = pd.DataFrame({"step": range(steps + 1), "tanh": losses, "linear": affine_losses})
     write_rows("reports/plots/xor.json", curves[::10])
-    metrics = {
-        "xor_loss": losses[-1].item(),
-        "xor_correct": correct(networks)[-1].item(),
-        "linear_loss": affine_losses[-1].item(),
-        "linear_min": affine_losses.min().item(),
-        "linear_correct": correct(affine_networks, affine)[-1].item(),
-        "xor_solved": solvers.double().mean().item(),
-        "xor_solved_low": low,
-        "xor_solved_high": high,
-    }
-    if not solvers.all():
-        metrics["xor_stuck"] = final_losses[~solvers].median().item()
-    write_metrics("reports/metrics/xor.json", metrics)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from torch import nn
 
 import cnn_train
 from common.files import read_state
+from common.machine import can_compile
 from common.model import DigitClassification, predict, scale
 from common.params import ParameterError
 from figures import cnn
@@ -116,7 +117,9 @@ def test_the_notebooks_constant_learning_rate_stays_constant(images, parameters)
     assert pd.read_csv("data/cnn/history.csv")["lr"].tolist() == [0.01, 0.01]
 
 
-def test_a_compiled_network_learns_the_same_as_an_eager_one(images, parameters, monkeypatch):
+def test_a_compiled_network_learns_the_same_as_an_eager_one(images, parameters):
+    if not can_compile(torch.device("cpu")):
+        pytest.skip("no compiler on this machine")
     cnn_train.main(**parameters | {"compile": False})
     eager = pd.read_csv("data/cnn/history.csv")
     cnn_train.main(**parameters | {"compile": True})
@@ -138,7 +141,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_nothing_written(
     images, parameters, written
 ):
     before = written()
-    with pytest.raises(ParameterError, match=r"train\.lr: the loss became (nan|inf) in epoch"):
+    with pytest.raises(ParameterError, match=r"train\.lr: a loss is not finite in epoch"):
         cnn_train.main(**parameters | {"lr": 1e30, "schedule": "constant"})
     assert written() == before
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import surfaces
+import xor_train
 from common import files
 from common.params import run
 
@@ -22,7 +23,7 @@ def stopped_line(capsys, status=2):
     return captured.err.rstrip()
 
 
-def change(**changes):
+def change(changes):
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["surfaces"] |= changes
     Path("params.yaml").write_text(yaml.safe_dump(params))
@@ -30,13 +31,18 @@ def change(**changes):
 
 WRONG = [
     ({"points": 1}, "surfaces.points: should be greater than or equal to 2, got 1"),
+    ({"points": True}, "surfaces.points: should not be true or false, got True"),
     ({"points": 2.5}, "surfaces.points: should be a valid integer, .*got 2.5"),
     ({"extent": -1}, "surfaces.extent: should be greater than 0, got -1"),
     ({"extent": "wide"}, "surfaces.extent: should be a valid number, .*got 'wide'"),
     ({"extent": float("inf")}, "surfaces.extent: should be a finite number, got inf"),
     ({"target": float("nan")}, "surfaces.target: should be .*, got nan"),
     ({"target": None}, "surfaces.target: should be a valid number, got None"),
-    ({"extend": 3}, "surfaces.extend: unknown parameter; surfaces has extent, points, target"),
+    ({1: 2}, "surfaces.1: unknown parameter, got 2"),
+    (
+        {"extend": 3},
+        "surfaces.extend: unknown parameter, got 3; surfaces takes extent, points",
+    ),
 ]
 
 
@@ -44,7 +50,7 @@ WRONG = [
 def test_a_wrong_parameter_is_named_with_its_value_and_what_is_allowed(
     changes, line, workspace, capsys, written
 ):
-    change(**changes)
+    change(changes)
     found = stopped_line(capsys)
     assert found.startswith("params.yaml: ")
     assert re.search(line, found), found
@@ -55,7 +61,10 @@ def test_a_missing_parameter_is_named(workspace, capsys):
     params = yaml.safe_load(Path("params.yaml").read_text())
     del params["surfaces"]["target"]
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert stopped_line(capsys) == "params.yaml: surfaces.target: missing"
+    assert stopped_line(capsys) == (
+        "params.yaml: surfaces.target: missing; "
+        "surfaces takes extent, points, target; missing here: target"
+    )
 
 
 BROKEN = {
@@ -95,8 +104,29 @@ def test_a_missing_input_is_named_and_who_makes_it(workspace, capsys):
     assert capsys.readouterr().err.startswith("data/xor.npz: not found; `dvc repro` makes")
 
 
+def test_a_misspelt_parameter_gives_one_line_that_names_both_spellings(workspace, capsys):
+    text = Path("params.yaml").read_text().replace("points:", "pints:")
+    Path("params.yaml").write_text(text)
+    line = stopped_line(capsys)
+    assert "surfaces.pints: unknown parameter, got 12; " in line
+    assert line.endswith("missing here: points")
+
+
+def test_a_result_that_is_not_finite_is_one_line_and_writes_nothing(workspace, capsys, written):
+    text = Path("params.yaml").read_text().replace("lr: 0.1\n", "lr: 1.0e+30\n")
+    Path("params.yaml").write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        run(xor_train.main, section="xor")
+    assert stopped.value.code == 1
+    assert re.fullmatch(
+        r"reports/metrics/xor\.json: \w+ is (nan|inf): try smaller numbers in xor.*\n",
+        capsys.readouterr().err,
+    )
+    assert written() == {}
+
+
 def test_a_metric_that_is_not_finite_is_refused_by_name(workspace, written):
-    with pytest.raises(ValueError, match=r"metrics\.json: loss is nan"):
+    with pytest.raises(FloatingPointError, match=r"metrics\.json: loss is nan"):
         files.write_metrics("metrics.json", {"loss": float("nan")})
     assert written() == {}
 

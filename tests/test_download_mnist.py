@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays_of
 from torchvision.datasets import MNIST
 
@@ -23,6 +23,12 @@ def idx(array):
     """An array of bytes as a gzipped IDX file."""
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
     return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    """The servers of these tests are on this machine."""
+    monkeypatch.setenv("no_proxy", "*")
 
 
 @pytest.fixture
@@ -61,6 +67,11 @@ def serve(files):
                 self.wfile.write(content[: len(content) // 2])
             elif way == "corrupt":
                 self.wfile.write(content[:-1] + b"?")
+            elif way == "trickling":
+                for byte in content:
+                    if done.wait(0.1):
+                        return
+                    self.wfile.write(bytes([byte]))
             elif way == "endless":
                 for _ in range(64):
                     self.wfile.write(b"0" * 4096)
@@ -139,6 +150,7 @@ BAD = {
     "missing": "HTTP status 404",
     "silent": "timed out",
     "redirects": "HTTP status 302",
+    "trickling": "not finished after 1 s",
     "endless": "more than 100,000 bytes",
 }
 
@@ -146,6 +158,7 @@ BAD = {
 @pytest.fixture
 def impatient(monkeypatch):
     monkeypatch.setattr(download_mnist, "SILENCE", 0.5)
+    monkeypatch.setattr(download_mnist, "PATIENCE", 1)
     monkeypatch.setattr(download_mnist, "LARGEST", 100_000)
 
 
@@ -209,6 +222,7 @@ def test_the_digits_need_no_network_and_are_split_the_same_in_every_class(worksp
     np.testing.assert_allclose(shares, 0.2, atol=0.01)
 
 
+@settings(deadline=None)
 @given(arrays_of.arrays(np.uint8, arrays_of.array_shapes(max_dims=3)))
 def test_an_idx_file_is_read_as_it_was_written(array):
     np.testing.assert_array_equal(download_mnist.read_idx(idx(array)), array)

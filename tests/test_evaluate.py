@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluate
@@ -13,6 +13,7 @@ from common.model import DigitClassification
 from common.statistics import wilson_interval
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_wilson_interval_contains_the_proportion_and_stays_in_range(counts):
     successes, trials = counts

@@ -36,11 +36,11 @@ def write_json(path, content):
 def write_metrics(path, metrics):
     """Write a flat mapping of name to number or text; numbers to 10 significant digits.
 
-    ValueError names a metric that is not finite.
+    FloatingPointError names a metric that is not finite.
     """
     for name, value in metrics.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{path}: {name} is {value}")
+            raise FloatingPointError(f"{path}: {name} is {value}")
     digits = {k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in metrics.items()}
     write_json(path, digits)
 

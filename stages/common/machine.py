@@ -28,15 +28,15 @@ def choose_precision(precision, device):
     return getattr(torch, precision)
 
 
-def can_compile():
-    """Whether torch.compile works here, as it needs a C++ compiler; one line where it does not."""
+def can_compile(device):
+    """Whether torch.compile works here, which needs a compiler; one line where it does not."""
     try:
-        torch.compile(torch.sin)(torch.ones(1))
+        point = torch.ones(8, device=device, requires_grad=True)
+        torch.compile(lambda x: x.sin().sum())(point).backward()
         return True
     except Exception as error:  # whatever its back end raises: the eager path is always there
-        print(
-            f"not compiled, which is slower: {str(error).strip().splitlines()[0]}", file=sys.stderr
-        )
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        print(f"not compiled, which is slower: {reason}", file=sys.stderr)
         return False
 
 
@@ -49,5 +49,6 @@ def keep_freed_memory():
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
         trim_threshold, mmap_threshold = -1, -3  # as malloc.h numbers them
+        # Older versions of glibc take no more than 32 MiB.
+        mallopt(mmap_threshold, 2**31 - 1) or mallopt(mmap_threshold, 2**25)
         mallopt(trim_threshold, 2**31 - 1)
-        mallopt(mmap_threshold, 2**31 - 1)

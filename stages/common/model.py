@@ -50,7 +50,7 @@ def scale(images):
 
 @torch.inference_mode()
 def predict(model, images, batch_size=250):
-    """Logits (n, 10) for pixels (n, 28, 28) uint8: eval mode, float32, without gradients."""
+    """Logits (n, 10) for pixels (n, 28, 28) uint8: eval mode, without gradients."""
     training = model.training
     model.eval()
     logits = torch.cat([model(scale(batch)) for batch in images.split(batch_size)])

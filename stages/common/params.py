@@ -3,6 +3,7 @@
 import inspect
 import sys
 from pathlib import Path
+from typing import get_args
 
 import yaml
 from pydantic import ConfigDict, ValidationError, validate_call
@@ -27,41 +28,62 @@ def read_section(section):
         raise ParameterError(section, f"not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(params, dict) or not isinstance(params.get(section), dict):
         raise ParameterError(section, "missing: expected a section of parameters")
-    return params[section]
+    return {str(name): value for name, value in params[section].items()}
 
 
-def explain(error, section, known):
+def check_names(section, given, known):
+    """ParameterError, in one line, unless the names given are those known."""
+    missing = [name for name in known if name not in given]
+    takes = f"{section} takes {', '.join(known)}"
+    if missing:
+        takes += f"; missing here: {', '.join(missing)}"
+    for name in given:
+        if name not in known:
+            reason = f"unknown parameter, got {given[name]!r}; {takes}"
+            raise ParameterError(f"{section}.{name}", reason)
+    if missing:
+        raise ParameterError(f"{section}.{missing[0]}", f"missing; {takes}")
+
+
+def check_types(section, given, known):
+    """ParameterError where true or false stands for a number, as which Python would take it."""
+    for name, value in given.items():
+        if isinstance(value, bool) and True not in get_args(known[name].annotation):
+            raise ParameterError(f"{section}.{name}", f"should not be true or false, got {value}")
+
+
+def explain(error, section):
     """A line for each parameter that pydantic refused."""
     for problem in error.errors():
-        name = ".".join([section, *(str(part) for part in problem["loc"])])
-        match problem["type"]:
-            case "unexpected_keyword_argument":
-                reason = f"unknown parameter; {section} has {', '.join(known)}"
-            case "missing_argument":
-                reason = "missing"
-            case _:
-                message = problem["msg"].removeprefix("Input ")
-                reason = f"{message}, got {problem['input']!r}"
-        yield str(ParameterError(name, reason))
+        message = problem["msg"].removeprefix("Input ")
+        reason = f"{message}, got {problem['input']!r}"
+        yield ParameterError(f"{section}.{problem['loc'][0]}", reason)
 
 
 def run(main, section):
     """Call `main` with its section as keywords, validated against its signature.
 
-    A wrong parameter ends the process with exit status 2, a file that cannot be read or written
-    with 1, Ctrl-C with 130, each with one line on standard error. Numbers may stand as text, since
-    `-S train.lr=0.00001` is stored as `1e-05`, which PyYAML reads as a string.
+    A wrong parameter ends the process with exit status 2, a file that cannot be read or written and
+    a result that is not finite with 1, Ctrl-C with 130, each with one line on standard error.
+    Numbers may stand as text, since `-S train.lr=0.00001` is stored as `1e-05`, which PyYAML reads
+    as a string.
     """
     # NaN and infinity are refused here, once; ranges stand in the signatures.
     validated = validate_call(main, config=ConfigDict(allow_inf_nan=False))
+    known = inspect.signature(main).parameters
     try:
-        validated(**read_section(section))
+        given = read_section(section)
+        check_names(section, given, known)
+        check_types(section, given, known)
+        validated(**given)
     except ValidationError as error:
-        stop(2, *explain(error, section, inspect.signature(main).parameters))
+        stop(2, *explain(error, section))
     except ParameterError as error:
         stop(2, error)
     except FileNotFoundError as error:
         stop(1, f"{error.filename}: not found; `dvc repro` makes what a stage reads")
+    except FloatingPointError as error:
+        stop(1, f"{error}: try smaller numbers in {section}, of {PARAMS}")
     except OSError as error:
         stop(1, error)
     except KeyboardInterrupt:
