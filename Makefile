@@ -37,12 +37,13 @@ demo: $(READY)
 	cd demo && $(ACTIVE) dvc exp run --quiet -S data.dataset=digits
 	@echo "The figures are in demo/reports/figures, the metrics in demo/reports/metrics."
 	@echo "demo/ is a repository of its own, to play in:"
-	@echo "  . .venv/bin/activate && cd demo && $(ACTIVE) dvc exp run -S train.lr=0.001"
+	@echo "  . .venv/bin/activate && cd demo && dvc exp run -S train.lr=0.001"
 
 test: $(READY)
 	.venv/bin/ruff check $(FORMATTED)
 	.venv/bin/ruff format --check $(FORMATTED)
-	$(ACTIVE) .venv/bin/python -m pytest -n 2 --dist loadfile
+	@# Two workers, a thread each.
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
 
 repro: $(READY)
 	$(ACTIVE) .venv/bin/dvc repro
