@@ -6,11 +6,13 @@ reads   params.yaml: train
 writes  data/cnn/model.pth          the network after the last epoch, as a plain state dict
         data/cnn/history.csv        a row an epoch: lr, and loss and accuracy of each split,
                                     in the precision of the training
-        reports/metrics/train.json  the last row, and what the network was trained with
+        reports/metrics/train.json  loss and accuracy of the final network, in eval mode, on what
+                                    it learned from and what was held out; what it was trained with
         reports/plots/history.json  the history, for `dvc plots`
 """
 
 import math
+import platform
 import time
 from typing import Annotated, Literal
 
@@ -54,13 +56,6 @@ def batches(count, batch_size, seed, epoch):
     return order[: count - count % batch_size].split(batch_size)
 
 
-def score(split, logits, labels):
-    """Mean cross-entropy and accuracy of logits (n, 10) for labels (n,), named after the split."""
-    loss = cross_entropy(logits.float(), labels).item()
-    accuracy = (logits.argmax(1) == labels).sum().item() / len(labels)
-    return {f"{split}_loss": loss, f"{split}_acc": accuracy}
-
-
 def main(
     seed: Annotated[int, Field(ge=0, lt=2**31)],
     lr: PositiveFloat,
@@ -102,6 +97,14 @@ def main(
             logits = model(scale(images))
             return cross_entropy(logits, labels), logits
 
+    def score(split, images, labels):
+        """Mean cross-entropy and accuracy in eval mode, named after the split."""
+        with autocast:
+            logits = predict(model, images)
+        loss = cross_entropy(logits.float(), labels).item()
+        accuracy = (logits.argmax(1) == labels).sum().item() / len(labels)
+        return {f"{split}_loss": loss, f"{split}_acc": accuracy}
+
     if compile == "auto":
         compile = epochs * len(labels) > WORTH_COMPILING
     compiled = compile and can_compile(device)
@@ -130,10 +133,8 @@ def main(
         rate = seen / (time.perf_counter() - started)
 
         row |= {"train_loss": loss_sum.item() / seen, "train_acc": correct.item() / seen}
-        for split, (split_images, split_labels) in watched.items():
-            with autocast:
-                logits = predict(model, split_images)
-            row |= score(split, logits, split_labels)
+        for split in watched:
+            row |= score(split, *watched[split])
         history.append(row)
         shown = "val_acc" if "val_acc" in row else "train_acc"
         print(
@@ -147,18 +148,21 @@ def main(
                 f"a loss is not finite in epoch {epoch}, with {lr}: try a smaller one",
             )
 
-    history = pd.DataFrame(history, columns=COLUMNS)
-    metrics = {
-        name: value
-        for name, value in history.iloc[-1].dropna().items()
-        if name.startswith(("train_", "val_"))
-    }
-    settings = {
+    # The history's training columns were taken while the network still changed, in training mode.
+    metrics = score("train", images, labels)
+    metrics |= {name: row[name] for name in ("val_loss", "val_acc") if name in row}
+    metrics |= {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "images": len(labels),
         "device": device.type,
         "precision": str(precision).removeprefix("torch."),
         "compiled": "yes" if compiled else "no",
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
     }
-    write_metrics("reports/metrics/train.json", metrics | settings)
+    history = pd.DataFrame(history, columns=COLUMNS)
+    write_metrics("reports/metrics/train.json", metrics)
     write_state("data/cnn/model.pth", model.state_dict())
     write_table("data/cnn/history.csv", history)
     write_rows("reports/plots/history.json", history)

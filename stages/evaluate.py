@@ -6,18 +6,22 @@ reads   params.yaml: evaluate
 writes  data/predictions.csv           a row an image, in order: actual, predicted, probability of
                                        the predicted class and of the actual one
         reports/metrics/evaluate.json  accuracy with its 95 % interval, loss, errors, expected
-                                       calibration error, and recall of each class
+                                       calibration error, accuracy where eval() is left out, and
+                                       recall of each class
         reports/plots/predictions.json actual and predicted, for `dvc plots`
 """
 
+from copy import deepcopy
+from typing import Annotated
+
 import pandas as pd
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch.nn.functional import cross_entropy
 
 from common.files import read_state, write_metrics, write_rows, write_table
 from common.mnist import TEST, read_images
-from common.model import DigitClassification, predict
+from common.model import DigitClassification, predict, scale
 from common.params import run
 from common.statistics import wilson_interval
 
@@ -40,15 +44,30 @@ def recall(actual, predicted, classes=10):
     return hits.double() / torch.bincount(actual, minlength=classes)
 
 
-def main(calibration_bins: PositiveInt):
+@torch.no_grad()
+def accuracy_without_eval(model, images, labels, batch_size):
+    """The accuracy of a network in training mode: BatchNorm normalises each batch by itself.
+
+    Batches are of batch_size images or a few more. The network's running statistics stay as they
+    are, where the assignment's notebook let them take in the test images.
+    """
+    model = deepcopy(model).train()
+    batches = images.tensor_split(max(1, len(images) // batch_size))
+    predicted = torch.cat([model(scale(batch)).argmax(1) for batch in batches])
+    return (predicted == labels).double().mean().item()
+
+
+def main(calibration_bins: PositiveInt, batch_size: Annotated[int, Field(ge=2)]):
     images, actual = read_images(TEST)
     model = DigitClassification()
     model.load_state_dict(read_state("data/cnn/model.pth"))
-    logits = predict(model.to(memory_format=torch.channels_last), images)
+    model.to(memory_format=torch.channels_last)
+    logits = predict(model, images)
 
     probabilities = logits.softmax(1)
     confidence, predicted = probabilities.max(1)
     correct = predicted == actual
+    by_class = actual.argsort(stable=True)
     low, high = wilson_interval(correct.sum().item(), len(actual))
     metrics = {
         "accuracy": correct.double().mean().item(),
@@ -57,6 +76,11 @@ def main(calibration_bins: PositiveInt):
         "errors": (~correct).sum().item(),
         "loss": cross_entropy(logits, actual).item(),
         "ece": expected_calibration_error(confidence, correct, calibration_bins),
+        "no_eval": accuracy_without_eval(model, images, actual, batch_size),
+        # The same images, but each batch of one class: the worst that can happen.
+        "no_eval_sorted": accuracy_without_eval(
+            model, images[by_class], actual[by_class], batch_size
+        ),
     }
     metrics |= {f"recall_{c}": share for c, share in enumerate(recall(actual, predicted).tolist())}
 

@@ -1,17 +1,23 @@
-"""Sample the output, loss and gradient of one neuron over a (weight, bias) grid.
+"""Sample the output, loss and gradient of one neuron over a (weight, bias) grid, and descend from
+its far corner under both losses.
 
 The neuron answers ŷ = φ(wx + b) to the input x = 1, and should answer y, the target.
 
 reads   params.yaml: surfaces
 writes  data/surfaces.npz              weight (n,), bias (n,), target (), and per field (n, n):
-                                       field[i, j] belongs to weight[i], bias[j]
-        reports/metrics/surfaces.json  sum of each loss, extremes of each loss and gradient
+                                       field[i, j] belongs to weight[i], bias[j];
+                                       cut_* (n,): each field along the weight at bias 0;
+                                       descent_l2, descent_ce: ŷ after 0, 1, … steps
+        reports/metrics/surfaces.json  sum of each loss, extremes of each loss and gradient, w + b
+                                       where a gradient is greatest, and the steps each descent
+                                       took, absent for one that did not arrive
 """
 
+from math import tanh
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch.nn.functional import logsigmoid
 
 from common.files import write_arrays, write_metrics
@@ -57,10 +63,37 @@ def sample(weight, bias, target):
     return {name: field.detach() for name, field in fields.items()}
 
 
+def l2_slope(y_hat, target):
+    """∂L2/∂z for ŷ = σ(z), on paper."""
+    return 2 * (y_hat - target) * y_hat * (1 - y_hat)
+
+
+def ce_slope(y_hat, target):
+    """∂CE/∂z for ŷ = σ(z), on paper."""
+    return y_hat - target
+
+
+def descend(slope, start, target, lr, tolerance, steps):
+    """The outputs ŷ after 0, 1, … steps of gradient descent from w = b = start, to y ± tolerance.
+
+    `slope` is ∂loss/∂z. With x = 1 it is the gradient of weight and bias alike: z moves by both.
+    """
+    z, outputs = 2 * start, []
+    for _ in range(steps + 1):
+        outputs.append((1 + tanh(z / 2)) / 2)  # σ(z), without overflow
+        if abs(outputs[-1] - target) <= tolerance:
+            break
+        z -= 2 * lr * slope(outputs[-1], target)
+    return outputs
+
+
 def main(
     extent: Annotated[float, Field(gt=0, le=1000)],
     points: Annotated[int, Field(ge=2, le=2000)],
     target: Annotated[float, Field(ge=0, le=1)],
+    lr: PositiveFloat,
+    tolerance: Annotated[float, Field(gt=0, lt=1)],
+    steps: Annotated[int, Field(ge=1, le=10_000_000)],
 ):
     axis = torch.linspace(-extent, extent, points, dtype=torch.float64)
     weight, bias = torch.meshgrid(axis, axis, indexing="ij")
@@ -68,19 +101,36 @@ def main(
 
     # The gradients on paper, with x = 1: autograd must agree.
     y_hat = fields["sigmoid"]
-    torch.testing.assert_close(fields["l2_grad"], 2 * (y_hat - target) * y_hat * (1 - y_hat))
-    torch.testing.assert_close(fields["ce_grad"], y_hat - target)
+    torch.testing.assert_close(fields["l2_grad"], l2_slope(y_hat, target))
+    torch.testing.assert_close(fields["ce_grad"], ce_slope(y_hat, target))
 
     metrics = {}
     for name in ("l2", "l2_grad", "ce", "ce_grad", "relu_l2", "relu_l2_grad"):
         field = fields[name]
         metrics |= {f"{name}_min": field.min().item(), f"{name}_max": field.max().item()}
-        if not name.endswith("grad"):
+        if name.endswith("grad"):
+            metrics[f"{name}_max_at"] = (weight + bias).flatten()[field.argmax()].item()
+        else:
             metrics[f"{name}_sum"] = field.sum().item()
+
+    descents = {
+        name: descend(slope, extent, target, lr, tolerance, steps)
+        for name, slope in (("l2", l2_slope), ("ce", ce_slope))
+    }
+    for name, outputs in descents.items():
+        if abs(outputs[-1] - target) <= tolerance:
+            metrics[f"{name}_steps"] = len(outputs) - 1
+
+    cut = sample(axis, torch.zeros_like(axis), target)
     write_metrics("reports/metrics/surfaces.json", metrics)
-    arrays = {name: field.numpy() for name, field in fields.items()}
     write_arrays(
-        "data/surfaces.npz", weight=axis.numpy(), bias=axis.numpy(), target=target, **arrays
+        "data/surfaces.npz",
+        weight=axis.numpy(),
+        bias=axis.numpy(),
+        target=target,
+        **{name: field.numpy() for name, field in fields.items()},
+        **{f"cut_{name}": field.numpy() for name, field in cut.items()},
+        **{f"descent_{name}": outputs for name, outputs in descents.items()},
     )
 
 

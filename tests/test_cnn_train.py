@@ -78,6 +78,10 @@ def test_training_learns_easy_classes_and_gives_equal_bytes_twice(images, writte
     assert history["test_acc"].iloc[-1] > 0.9
     metrics = json.loads(Path("reports/metrics/train.json").read_text())
     assert metrics["val_acc"] == pytest.approx(history["val_acc"].iloc[-1])
+    # The metrics see the final network in eval mode, the history's last row one that still learns.
+    assert metrics["train_acc"] > 0.9
+    assert metrics["train_loss"] < history["train_loss"].iloc[-1]
+    assert (metrics["parameters"], metrics["images"]) == (115_690, 180)
 
 
 def test_another_seed_gives_another_network(images, parameters):

@@ -63,7 +63,7 @@ def test_a_missing_parameter_is_named(workspace, capsys):
     Path("params.yaml").write_text(yaml.safe_dump(params))
     assert stopped_line(capsys) == (
         "params.yaml: surfaces.target: missing; "
-        "surfaces takes extent, points, target; missing here: target"
+        "surfaces takes extent, points, target, lr, tolerance, steps; missing here: target"
     )
 
 
@@ -88,14 +88,16 @@ def test_a_missing_file_says_where_to_run(workspace, capsys):
 
 
 def test_a_number_that_yaml_reads_as_text_arrives_as_a_number(workspace):
-    Path("params.yaml").write_text("surfaces: {extent: 1e-05, points: 3, target: 0.5}")
+    change({"extent": 0.5})
+    text = Path("params.yaml").read_text().replace("extent: 0.5", "extent: 1e-05")
+    Path("params.yaml").write_text(text)
     assert yaml.safe_load(Path("params.yaml").read_text())["surfaces"]["extent"] == "1e-05"
     run(surfaces.main, section="surfaces")
     assert files.read_arrays("data/surfaces.npz")["weight"].max() == 1e-05
 
 
 def test_a_missing_input_is_named_and_who_makes_it(workspace, capsys):
-    def main(extent, points, target):
+    def main(extent, points, target, lr, tolerance, steps):
         files.read_arrays("data/xor.npz")
 
     with pytest.raises(SystemExit) as stopped:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import evaluate
 from common.files import write_state
-from common.model import DigitClassification
+from common.model import DigitClassification, scale
 from common.statistics import wilson_interval
 
 
@@ -50,9 +50,9 @@ def test_recall_counts_each_class_by_itself():
 def test_the_stage_reports_what_its_predictions_say(images, written):
     torch.manual_seed(0)
     write_state("data/cnn/model.pth", DigitClassification().state_dict())
-    evaluate.main(calibration_bins=15)
+    evaluate.main(calibration_bins=15, batch_size=20)
     first = written()
-    evaluate.main(calibration_bins=15)
+    evaluate.main(calibration_bins=15, batch_size=20)
     assert written() == first
     metrics = json.loads(Path("reports/metrics/evaluate.json").read_text())
     predictions = pd.read_csv("data/predictions.csv")
@@ -64,6 +64,20 @@ def test_the_stage_reports_what_its_predictions_say(images, written):
     assert rows == predictions[["actual", "predicted"]].to_dict("records")
 
 
+def test_without_eval_the_answer_depends_on_the_images_beside_it(images):
+    torch.manual_seed(0)
+    model = DigitClassification()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pixels = torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8)
+    labels = model.train()(scale(pixels)).argmax(1)  # what it answers to all of them in one batch
+    model.load_state_dict(before)
+    assert evaluate.accuracy_without_eval(model.eval(), pixels, labels, batch_size=40) == 1
+    assert evaluate.accuracy_without_eval(model, pixels, labels, batch_size=64) == 1
+    assert evaluate.accuracy_without_eval(model, pixels, labels, batch_size=2) < 1
+    assert not model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_a_checkpoint_with_code_inside_is_refused(images):
     class Exploit:
         def __reduce__(self):
@@ -72,5 +86,5 @@ def test_a_checkpoint_with_code_inside_is_refused(images):
     Path("data/cnn").mkdir()
     torch.save({"conv1.weight": Exploit()}, "data/cnn/model.pth")
     with pytest.raises(Exception, match=r"[Ww]eights.?only"):
-        evaluate.main(calibration_bins=15)
+        evaluate.main(calibration_bins=15, batch_size=20)
     assert not Path("exploited").exists()

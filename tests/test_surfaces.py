@@ -6,7 +6,7 @@ import torch
 from conftest import small_params
 
 import surfaces
-from common.files import read_arrays
+from common.files import read_arrays, read_metrics
 
 
 def grid(extent=6.0, points=100):
@@ -53,6 +53,38 @@ def test_cross_entropy_is_least_where_output_meets_target():
     assert fields["ce"].min().item() == pytest.approx(math.log(2), abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["l2", "ce"])
+def test_the_descent_goes_where_torchs_own_goes(name):
+    slope = {"l2": surfaces.l2_slope, "ce": surfaces.ce_slope}[name]
+    outputs = surfaces.descend(slope, start=2.0, target=0.3, lr=0.5, tolerance=0.01, steps=200)
+    weight, bias = (torch.tensor(2.0, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    optimizer = torch.optim.SGD([weight, bias], lr=0.5)
+    for output in outputs:
+        z = weight * 1 + bias
+        assert output == pytest.approx(torch.sigmoid(z).item(), abs=1e-9)
+        loss = (torch.sigmoid(z) - 0.3) ** 2 if name == "l2" else surfaces.cross_entropy(z, 0.3)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert abs(outputs[-1] - 0.3) <= 0.01 < abs(outputs[-2] - 0.3)
+
+
+def test_a_saturated_neuron_learns_under_cross_entropy_and_hardly_under_l2(workspace):
+    surfaces.main(extent=6, points=3, target=0.5, lr=1, tolerance=0.01, steps=2000)
+    metrics = read_metrics("surfaces")
+    assert metrics["ce_steps"] < 50
+    assert "l2_steps" not in metrics
+    descents = read_arrays("data/surfaces.npz")
+    assert len(descents["descent_l2"]) == 2001
+    assert descents["descent_l2"][-1] > 0.99
+    assert len(descents["descent_ce"]) == metrics["ce_steps"] + 1
+
+
+@pytest.mark.parametrize("changes", [{"extent": 1000, "lr": 1e300}, {"target": 0}, {"target": 1}])
+def test_extremes_give_finite_numbers(workspace, changes):
+    surfaces.main(**small_params()["surfaces"] | {"steps": 10} | changes)
+
+
 def test_the_stage_writes_fields_by_weight_and_bias_and_equal_bytes_twice(written):
     parameters = small_params()["surfaces"]
     surfaces.main(**parameters)
@@ -66,3 +98,7 @@ def test_the_stage_writes_fields_by_weight_and_bias_and_equal_bytes_twice(writte
     expected = 1 / (1 + np.exp(-(weight[:, None] + bias[None, :])))
     np.testing.assert_allclose(arrays["sigmoid"], expected)
     assert arrays["relu_l2_grad"][-1, -1] == 2 * (12 - 0.5)
+    np.testing.assert_allclose(arrays["cut_sigmoid"], 1 / (1 + np.exp(-weight)))
+    metrics = read_metrics("surfaces")
+    at = np.unravel_index(arrays["l2_grad"].argmax(), (12, 12))
+    assert metrics["l2_grad_max_at"] == pytest.approx(weight[at[0]] + bias[at[1]])

@@ -83,8 +83,9 @@ def test_the_stage_writes_snapshots_whose_line_is_the_output_layers(written):
     assert written() == first
 
     arrays, state = read_arrays("data/xor.npz"), read_state("data/xor.pth")
-    assert arrays["step"].tolist() == [0, 20, 40, 60]
-    assert arrays["hidden"].shape == (4, 4, 2)
+    assert arrays["snapshots"].tolist() == [0, 20, 40, 60]
+    assert arrays["hidden"].shape == (61, 4, 2)
+    assert arrays["line"].shape == (61, 3)
     start = xor_train.one_start(parameters["seed"])
     hidden = torch.tanh(xor_train.X @ start.W[0].T + start.b[0])
     torch.testing.assert_close(torch.from_numpy(arrays["hidden"][0]), hidden)

@@ -28,21 +28,21 @@ def write_bytes(path, content):
         raise
 
 
-def write_json(path, content):
-    """Write JSON that ends with a newline; ValueError for NaN and infinity, which JSON lacks."""
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-
-
 def write_metrics(path, metrics):
-    """Write a flat mapping of name to number or text; numbers to 10 significant digits.
+    """Write a flat mapping of name to number or text, as JSON; numbers to 10 significant digits.
 
-    FloatingPointError names a metric that is not finite.
+    FloatingPointError names a metric that is not finite, which JSON could not hold.
     """
     for name, value in metrics.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise FloatingPointError(f"{path}: {name} is {value}")
     digits = {k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in metrics.items()}
-    write_json(path, digits)
+    write_bytes(path, (json.dumps(digits, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_metrics(stage):
+    """The metrics of a stage, name to number or text."""
+    return json.loads(Path(f"reports/metrics/{stage}.json").read_text(encoding="utf-8"))
 
 
 def write_rows(path, table):

@@ -5,6 +5,12 @@ import torch
 from common.files import read_arrays
 
 TRAIN, TEST = "data/mnist/train.npz", "data/mnist/test.npz"
+TITLES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "digits": "Digits",
+}
 
 
 def read_images(path):
@@ -14,6 +20,6 @@ def read_images(path):
 
 
 def read_names(path):
-    """The data set's name, and the names of its ten classes."""
+    """The data set's name as people write it, and the names of its ten classes."""
     arrays = read_arrays(path)
-    return str(arrays["dataset"]), arrays["classes"].tolist()
+    return TITLES[str(arrays["dataset"])], arrays["classes"].tolist()
