@@ -3,10 +3,10 @@
 reads   params.yaml: plots
         data/surfaces.npz, data/xor.npz, data/cnn/history.csv, data/cnn/model.pth,
         data/predictions.csv, data/mnist/test.npz, reports/metrics/{surfaces,xor,evaluate}.json
-writes  reports/figures/*.png
+writes  reports/figures/*.png          for light pages, and for print
+        data/figures_dark/*.png        the same charts for dark pages
 """
 
-import json
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated
@@ -18,22 +18,13 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field
 
-from common.files import read_arrays, read_state, write_bytes
-from common.mnist import TEST
+from common.files import read_arrays, read_metrics, read_state, write_bytes
+from common.mnist import TEST, read_names
 from common.params import run
 from figures import cnn, surfaces, xor
 
-TITLES = {
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "kmnist": "KMNIST",
-    "digits": "Digits",
-}
-
-
-def read_metrics(stage):
-    """The metrics of a stage, name to number."""
-    return json.loads(Path(f"reports/metrics/{stage}.json").read_text(encoding="utf-8"))
+# The page shows these in its own way on a screen, and as they are in print.
+LIGHT_ONLY = {"sigmoid", "relu", "xor_snapshots", "mistakes"}
 
 
 def png(figure, dpi):
@@ -56,32 +47,37 @@ def main(
     azimuth: Annotated[float, Field(ge=-360, le=360)],
     mistakes: Annotated[int, Field(ge=1, le=200)],
 ):
-    matplotlib.use("Agg")
-    plt.style.use(Path(__file__).with_name("figures.mplstyle"))
     view = {"elev": elevation, "azim": azimuth}
-
     fields, neuron = read_arrays("data/surfaces.npz"), read_metrics("surfaces")
     perceptron, solving = read_arrays("data/xor.npz"), read_metrics("xor")
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
     test, scores = read_arrays(TEST), read_metrics("evaluate")
-    name, classes = TITLES[str(test["dataset"])], test["classes"].tolist()
+    name, classes = read_names(TEST)
     recall = [scores[f"recall_{c}"] for c in range(len(classes))]
     interval = scores["accuracy"], scores["low"], scores["high"]
     filters = read_state("data/cnn/model.pth")["conv1.weight"].numpy()
 
     figures = {
-        "sigmoid": surfaces.draw_sigmoid(fields, neuron, view),
-        "relu": surfaces.draw_relu(fields, neuron, view),
-        "xor_snapshots": xor.draw_snapshots(perceptron, solving),
-        "xor_losses": xor.draw_losses(perceptron, solving),
-        "history": cnn.draw_history(history, name),
-        "confusion": cnn.draw_confusion(predictions, classes, name),
-        "recall": cnn.draw_recall(recall, interval, classes, name),
-        "mistakes": cnn.draw_mistakes(test["images"], predictions, classes, name, mistakes),
-        "filters": cnn.draw_filters(filters, name),
+        "sigmoid": lambda: surfaces.draw_sigmoid(fields, neuron, view),
+        "relu": lambda: surfaces.draw_relu(fields, neuron, view),
+        "cut": lambda: surfaces.draw_cut(fields),
+        "descents": lambda: surfaces.draw_descents(fields, neuron),
+        "xor_snapshots": lambda: xor.draw_snapshots(perceptron, solving),
+        "xor_losses": lambda: xor.draw_losses(perceptron, solving),
+        "history": lambda: cnn.draw_history(history, name),
+        "confusion": lambda: cnn.draw_confusion(predictions, classes, name),
+        "recall": lambda: cnn.draw_recall(recall, interval, classes, name),
+        "mistakes": lambda: cnn.draw_mistakes(test["images"], predictions, classes, name, mistakes),
+        "filters": lambda: cnn.draw_filters(filters, name),
     }
-    for file, figure in figures.items():
-        write_bytes(f"reports/figures/{file}.png", png(figure, dpi))
+    matplotlib.use("Agg")
+    here = Path(__file__).parent
+    plt.style.use(here / "figures.mplstyle")
+    for file, draw in figures.items():
+        write_bytes(f"reports/figures/{file}.png", png(draw(), dpi))
+    with plt.style.context(here / "figures_dark.mplstyle"):
+        for file in figures.keys() - LIGHT_ONLY:
+            write_bytes(f"data/figures_dark/{file}.png", png(figures[file](), dpi))
     print(f"{len(figures)} figures in reports/figures/")
 
 

@@ -1,21 +1,29 @@
 """What tests share: a workspace with small parameters, and a small data set."""
 
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+import cnn_train
+import evaluate
+import plots
+import surfaces
+import xor_train
 from common.files import write_arrays
 from common.mnist import TEST, TRAIN
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {
-    "surfaces": {"points": 12},
+    "surfaces": {"points": 12, "steps": 3000},
     "xor": {"steps": 60, "snapshot_every": 20, "starts": 30},
     "train": {"epochs": 2, "batch_size": 16, "lr": 0.003, "precision": "float32"},
+    "evaluate": {"batch_size": 20},
     "plots": {"dpi": 30, "mistakes": 4},
+    "report": {"points": 8, "frames": 10},
 }
 
 
@@ -35,8 +43,7 @@ def workspace(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def images(workspace):
+def write_images():
     """Two hundred images of ten easy classes, in the files that download_mnist writes."""
     rng = np.random.default_rng(0)
     classes = np.array([str(digit) for digit in range(10)])
@@ -46,6 +53,34 @@ def images(workspace):
         for pixel, label in zip(pixels, labels, strict=True):
             pixel[2 * label : 2 * label + 6, 4:24] += 180
         write_arrays(path, images=pixels, labels=labels, classes=classes, dataset="digits")
+
+
+@pytest.fixture
+def images(workspace):
+    """The workspace, with images."""
+    write_images()
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def computed(tmp_path_factory):
+    """A folder in which every stage but report has run, once for all tests."""
+    folder = tmp_path_factory.mktemp("computed")
+    parameters = small_params()
+    with chdir(folder):
+        write_images()
+        surfaces.main(**parameters["surfaces"])
+        xor_train.main(**parameters["xor"])
+        cnn_train.main(**parameters["train"])
+        evaluate.main(**parameters["evaluate"])
+        plots.main(**parameters["plots"])
+    return folder
+
+
+@pytest.fixture
+def results(computed, workspace):
+    """The workspace, with what every stage but report made of the images."""
+    shutil.copytree(computed, workspace, dirs_exist_ok=True)
     return workspace
 
 

@@ -10,7 +10,7 @@ SPLITS = {"train": ("C0", "training"), "val": ("C1", "validation"), "test": ("C2
 
 def draw_history(history, name):
     """Loss and accuracy per epoch, each with all splits in one chart."""
-    figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(12, 4.2))
+    figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9.6, 3.7))
     for split, (color, label) in SPLITS.items():
         if history[f"{split}_loss"].notna().any():
             look = {"color": color, "label": label, "marker": "o", "markersize": 4}
@@ -38,12 +38,11 @@ def draw_confusion(predictions, classes, name):
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (predictions["actual"], predictions["predicted"]), 1)
     figure, axes = plt.subplots(figsize=(7, 6.2))
-    image = axes.imshow(
-        np.where(counts, counts, np.nan), cmap="Blues", norm=LogNorm(1, counts.max())
-    )
+    image = axes.imshow(np.where(counts, counts, np.nan), norm=LogNorm(1, counts.max()))
     for actual, predicted in np.argwhere(counts):
         count = counts[actual, predicted]
-        color = "white" if count > counts.max() ** 0.6 else "0.1"
+        light = np.mean(image.to_rgba(count)[:3]) > 0.55
+        color = "0.1" if light else "white"
         axes.text(predicted, actual, count, ha="center", va="center", fontsize=8, color=color)
     label_classes(axes.xaxis, classes)
     label_classes(axes.yaxis, classes)
@@ -68,7 +67,9 @@ def draw_recall(recall, interval, classes, name):
     accuracy, low, high = interval
     axes.axvspan(low, high, color="C2", alpha=0.15, linewidth=0, label="95% interval")
     axes.axvline(accuracy, color="C2", label=f"accuracy {accuracy:.2%}")
-    axes.hlines(range(len(classes)), min(recall), recall, color="0.8", linewidth=1)
+    axes.hlines(
+        range(len(classes)), min(recall), recall, color=plt.rcParams["grid.color"], linewidth=1
+    )
     axes.plot(recall, range(len(classes)), "o", color="C0", markersize=7)
     label_classes(axes.yaxis, classes)
     axes.invert_yaxis()
@@ -86,7 +87,7 @@ def draw_mistakes(images, predictions, classes, name, count):
     worst = wrong.sort_values("probability", ascending=False, kind="stable").head(count)
     columns = 8
     rows = max(1, -(-len(worst) // columns))
-    figure, grid = plt.subplots(rows, columns, figsize=(12, 1.8 * rows + 0.4), squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(10, 1.6 * rows + 0.4), squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (index, row) in zip(grid.flat, worst.iterrows(), strict=False):

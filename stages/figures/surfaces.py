@@ -2,6 +2,8 @@
 
 import matplotlib.pyplot as plt
 
+LOSSES = {"l2": ("C0", "L2"), "ce": ("C3", "cross-entropy")}
+
 
 def draw_surface(axes, surfaces, name, title, view):
     """One field as a surface; gradients in two colours that meet at zero."""
@@ -22,12 +24,12 @@ def draw_surface(axes, surfaces, name, title, view):
     axes.tick_params(labelsize=7, pad=-1)
     axes.xaxis.labelpad = axes.yaxis.labelpad = -2
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.pane.set_facecolor("white")
+        axis.pane.set_facecolor(plt.rcParams["axes.facecolor"])
 
 
 def draw_sigmoid(surfaces, metrics, view):
     """The sigmoid neuron: output, and loss and gradient for L2 and for cross-entropy."""
-    figure = plt.figure(figsize=(12, 7.4))
+    figure = plt.figure(figsize=(10, 6.2))
     grid = figure.add_gridspec(2, 3)
     panels = [
         (grid[:, 0], "sigmoid", "Output ŷ = σ(w + b)"),
@@ -37,7 +39,7 @@ def draw_sigmoid(surfaces, metrics, view):
         (
             grid[1, 2],
             "ce_grad",
-            f"∂CE/∂w: stays, from {metrics['ce_grad_min']:.2f} to {metrics['ce_grad_max']:.2f}",
+            f"∂CE/∂w: stays, up to {metrics['ce_grad_max']:.2f}",
         ),
     ]
     for place, name, title in panels:
@@ -51,7 +53,7 @@ def draw_sigmoid(surfaces, metrics, view):
 
 def draw_relu(surfaces, metrics, view):
     """The worked example: a ReLU neuron under the L2 loss."""
-    figure = plt.figure(figsize=(12, 4.4))
+    figure = plt.figure(figsize=(10, 3.7))
     panels = [
         ("relu", "Output ŷ = max(0, w + b)"),
         ("relu_l2", f"L2 loss: up to {metrics['relu_l2_max']:g}"),
@@ -64,4 +66,52 @@ def draw_relu(surfaces, metrics, view):
     figure.suptitle(
         f"One ReLU neuron, input 1, target {target:g}: no gradient on half of the plane"
     )
+    return figure
+
+
+def draw_cut(surfaces):
+    """Both losses of the sigmoid neuron and their gradients along the weight, at bias 0."""
+    figure, panels = plt.subplots(1, 2, figsize=(9.6, 3.7))
+    for axes, suffix in zip(panels, ("", "_grad"), strict=True):
+        for name, (color, label) in LOSSES.items():
+            field = surfaces[f"cut_{name}{suffix}"]
+            axes.plot(surfaces["weight"], field, color=color, label=label)
+            axes.annotate(
+                f"{field[-1]:.2g}",
+                (surfaces["weight"][-1], field[-1]),
+                (4, 0),
+                textcoords="offset points",
+                va="bottom",
+                color=color,
+            )
+        axes.set_xlabel("weight w, at bias b = 0")
+    loss, slope = panels
+    loss.set(ylabel="loss", ylim=0)
+    loss.set_title("Loss: L2 levels off, cross-entropy keeps rising")
+    slope.axhline(0, color=plt.rcParams["axes.edgecolor"], linewidth=0.8)
+    slope.set_ylabel("∂loss/∂w")
+    slope.set_title("Gradient: L2's fades away, cross-entropy's stays")
+    loss.legend(loc="upper center")
+    figure.suptitle(f"One cut through both surfaces, target {surfaces['target']:g}")
+    return figure
+
+
+def draw_descents(surfaces, metrics):
+    """The neuron's output while it descends from the far corner, under each loss."""
+    figure, axes = plt.subplots(figsize=(9.6, 3.4))
+    target, start = surfaces["target"], surfaces["weight"][-1]
+    axes.axhline(target, color=plt.rcParams["axes.edgecolor"], linestyle=":", linewidth=1.2)
+    arrivals = []
+    for name, (color, label) in LOSSES.items():
+        outputs = surfaces[f"descent_{name}"]
+        arrived = f"{name}_steps" in metrics
+        took = f"{label} {'arrives after' if arrived else 'is still away after'}"
+        arrivals.append(f"{took} {len(outputs) - 1:,} steps")
+        axes.plot(range(1, len(outputs)), outputs[1:], color=color, label=label)
+        axes.plot(len(outputs) - 1, outputs[-1], "o" if arrived else ">", color=color)
+    axes.annotate("target", (1, target), (0, 5), textcoords="offset points")
+    axes.set(xscale="log", xlabel="gradient step (logarithmic)", ylabel="output ŷ")
+    axes.set_ylim(min(target, 0.5) - 0.05, 1.05)
+    axes.set_title(f"From w = b = {start:g}: {' and '.join(reversed(arrivals))}")
+    axes.legend(loc="center left", bbox_to_anchor=(0.35, 0.55))
     return figure
