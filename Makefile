@@ -8,11 +8,18 @@ READY := .venv/ready
 ACTIVE := PATH="$(CURDIR)/.venv/bin:$$PATH"
 FORMATTED := stages tests
 
-.PHONY: help setup demo test repro lock
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome \
+	|| command -v "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+# What `make ci-report` compares with.
+BASE ?= main
+
+.PHONY: help setup demo test repro pdf ci-report lock
 help:
 	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make test    lint and all tests, offline"
 	@echo "make repro   the whole pipeline on MNIST"
+	@echo "make pdf     reports/report.pdf, the page as a document, with an installed Chromium"
+	@echo "make ci-report  make repro, and what changed against BASE=main, in ci-report/"
 	@echo "make setup   only .venv, from requirements.lock"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 
@@ -35,7 +42,7 @@ demo: $(READY)
 	cd demo && git init --quiet && git config user.name demo && git config user.email demo@localhost \
 		&& git config commit.gpgsign false && git add . && git commit --quiet -m "The pipeline"
 	cd demo && $(ACTIVE) dvc exp run --quiet -S data.dataset=digits
-	@echo "The figures are in demo/reports/figures, the metrics in demo/reports/metrics."
+	@echo "The page is demo/reports/index.html, the metrics are in demo/reports/metrics."
 	@echo "demo/ is a repository of its own, to play in:"
 	@echo "  . .venv/bin/activate && cd demo && dvc exp run -S train.lr=0.001"
 
@@ -46,8 +53,32 @@ test: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
 
 repro: $(READY)
-	$(ACTIVE) .venv/bin/dvc repro
-	@echo "The figures are in reports/figures, the metrics in reports/metrics."
+	$(ACTIVE) dvc repro
+	@echo "The page is reports/index.html, the metrics are in reports/metrics."
+
+# A profile of its own, since one that is in use would take the page and print nothing. Chromium has
+# no sandbox for root, who is the user in containers.
+pdf:
+	@test -n "$(CHROMIUM)" || { echo "make pdf needs Chromium or Chrome: apt install chromium, \
+	brew install --cask google-chrome, or make pdf CHROMIUM=/path/to/it"; exit 1; }
+	@test -f reports/index.html || { echo "no reports/index.html: make repro makes it"; exit 1; }
+	@rm -f reports/report.pdf
+	@profile=$$(mktemp -d) && "$(CHROMIUM)" --headless --disable-gpu --no-first-run \
+		--disable-background-networking --disable-component-update --disable-sync \
+		$(if $(filter 0,$(shell id -u)),--no-sandbox) --user-data-dir="$$profile" \
+		--no-pdf-header-footer --print-to-pdf="$(CURDIR)/reports/report.pdf" \
+		"$(CURDIR)/reports/index.html" 2> "$$profile/log" || cat "$$profile/log"; rm -rf "$$profile"
+	@test -s reports/report.pdf && echo "The document is reports/report.pdf."
+
+ci-report: repro
+	rm -rf ci-report && mkdir ci-report
+	$(ACTIVE) dvc metrics diff "$(BASE)" --md > ci-report/metrics.md
+	$(ACTIVE) dvc params diff "$(BASE)" --md > ci-report/params.md
+	$(ACTIVE) dvc plots diff "$(BASE)" --out ci-report/plots
+	cp reports/index.html ci-report/
+	@{ echo "### Metrics against $(BASE)"; echo; cat ci-report/metrics.md; echo; \
+		echo "### Parameters against $(BASE)"; echo; cat ci-report/params.md; } > ci-report/summary.md
+	@cat ci-report/summary.md
 
 lock: $(READY)
 	.venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \

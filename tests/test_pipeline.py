@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -14,6 +15,8 @@ from conftest import ROOT, copy_project
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
+# The stages run with this very Python.
+HERE = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def local_imports(path):
@@ -62,15 +65,18 @@ def test_a_stage_depends_on_exactly_the_code_that_it_imports(stage):
     script = ROOT / f"stages/{stage}.py"
     code = {path.relative_to(ROOT).as_posix() for path in {script} | local_imports(script)}
     if stage == "plots":
-        code.add("stages/figures.mplstyle")
+        code |= {"stages/figures.mplstyle", "stages/figures_dark.mplstyle"}
+    if stage == "report":
+        code.add("stages/page")
     assert {dep for dep in STAGES[stage]["deps"] if dep.startswith("stages/")} == code
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_tracks_exactly_the_section_whose_parameters_its_main_takes(stage):
     section = section_of(stage)
-    assert STAGES[stage]["params"] == [section]
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    quoted = {*params} if stage == "report" else {section}
+    assert {*STAGES[stage]["params"]} == quoted
     parameters = inspect.signature(import_module(stage).main).parameters
     assert {*params[section]} == {*parameters}
     assert all(p.default is inspect.Parameter.empty for p in parameters.values())
@@ -103,11 +109,18 @@ def repository(tmp_path_factory):
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["data"]["dataset"] = "digits"
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    identity += ["-c", "commit.gpgsign=false"]
-    for command in (["init", "--quiet"], ["add", "."], [*identity, "commit", "-qm", "start"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    commit(folder)
     return folder
+
+
+def commit(folder):
+    """Commit all that Git does not ignore."""
+    identity = {
+        f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    for command in (["add", "."], ["-c", "commit.gpgsign=false", "commit", "-qm", "all"]):
+        subprocess.run(["git", *command], cwd=folder, env=os.environ | identity, check=True)
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +130,11 @@ def first_run(repository):
 
 
 def dvc(folder, *arguments, status=0):
-    """What `dvc ARGUMENTS` prints in a folder; the stages run with this very Python."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    """What `dvc ARGUMENTS` prints in a folder."""
     done = subprocess.run(
         ["dvc", *arguments],
         cwd=folder,
-        env=os.environ | {"PATH": path},
+        env=HERE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -159,14 +171,14 @@ def test_the_pipeline_runs_once_then_only_what_is_stale(repository, first_run):
     assert ran(dvc(repository, "repro")) == []
 
     before = change(repository, "train", "lr", 0.01)
-    assert ran(dvc(repository, "repro")) == ["cnn_train", "evaluate", "plots"]
+    assert ran(dvc(repository, "repro")) == ["cnn_train", "evaluate", "plots", "report"]
     assert tracked_bytes(repository) != first
     assert "val_acc" in dvc(repository, "metrics", "show")
 
     (repository / "params.yaml").write_text(before)
     again = dvc(repository, "repro")
-    assert ran(again) == []
     assert cached(again) == ["cnn_train", "evaluate", "plots"]
+    assert ran(again) == ["report"]  # the page is tracked by Git, and takes no time to make
     assert tracked_bytes(repository) == first
 
     change(repository, "train", "lr", -1)
@@ -188,10 +200,25 @@ def test_the_pipeline_runs_once_then_only_what_is_stale(repository, first_run):
         ("plots", "dpi", 40, {"plots"}),
     ],
 )
-def test_a_parameter_makes_its_own_stage_stale_and_no_other(
+def test_a_parameter_makes_its_own_stage_stale_and_the_page_that_quotes_it(
     repository, first_run, section, name, value, stale
 ):
     before = change(repository, section, name, value)
     status = yaml.safe_load(dvc(repository, "status", "--json"))
     (repository / "params.yaml").write_text(before)
-    assert {*status} == stale
+    assert {*status} == stale | {"report"}
+
+
+def test_make_ci_report_shows_what_a_branch_changed(repository, first_run):
+    commit(repository)
+    before = change(repository, "surfaces", "target", 0.4)
+    command = ["make", "-f", ROOT / "Makefile", "ci-report", "READY=", "BASE=HEAD"]
+    subprocess.run(command, cwd=repository, env=HERE, check=True)
+    (repository / "params.yaml").write_text(before)
+
+    summary = (repository / "ci-report/summary.md").read_text()
+    assert re.search(r"\| params.yaml +\| surfaces.target +\| 0.5 +\| 0.4 ", summary)
+    assert re.search(r"\| reports/metrics/surfaces.json +\| l2_max +\| 0.2\d+ +\| 0.3", summary)
+    assert "xor" not in summary
+    assert "0.4" in (repository / "ci-report/index.html").read_text(encoding="utf-8")
+    assert (repository / "ci-report/plots/index.html").exists()

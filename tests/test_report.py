@@ -1,0 +1,208 @@
+"""The page says what the metrics say, whatever they are, and is one file that needs no other."""
+
+import json
+import re
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, small_params
+
+import report
+import surfaces
+from common.files import read_metrics, write_metrics
+
+PAGE = Path("reports/index.html")
+EXTERNAL = re.compile(r"""\b(?:src|href|srcset)="(?!data:|#)|url\(|@import|https?://""")
+
+
+class Text(HTMLParser):
+    """What a reader sees: the text outside of style and script, with single spaces."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.hidden, self.words = 0, []
+        self.feed(page)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.hidden += tag in ("style", "script")
+
+    def handle_endtag(self, tag):
+        self.hidden -= tag in ("style", "script")
+
+    def handle_data(self, data):
+        if not self.hidden:
+            self.words.append(data)
+
+
+def make(**changes):
+    """The page's HTML, and its text as a reader sees it."""
+    report.main(**small_params()["report"] | changes)
+    page = PAGE.read_text(encoding="utf-8")
+    return page, Text(page).text
+
+
+def change_params(section, **changes):
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params[section] |= changes
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+def change_metrics(stage, **changes):
+    metrics = {name: v for name, v in (read_metrics(stage) | changes).items() if v is not None}
+    write_metrics(f"reports/metrics/{stage}.json", metrics)
+
+
+def test_the_page_has_equal_bytes_twice(results, written):
+    make()
+    first = written()
+    make()
+    assert written() == first
+
+
+def test_every_number_in_the_headline_follows_its_metric(results):
+    change_metrics("evaluate", accuracy=0.12345, low=0.111, high=0.2222, errors=4321)
+    change_metrics("train", parameters=98_765, images=43_210)
+    change_params("train", epochs=37, batch_size=1234)
+    page, _ = make()
+    headline = Text(page[page.index('id="headline"') : page.index("<nav")]).text
+    for number in ("12.35%", "11.10% to 22.22%", "4,321", "98,765", "43,210", "37", "1,234"):
+        assert number in headline
+
+
+def test_every_metric_that_the_text_quotes_is_read(results):
+    numbers = {
+        "surfaces": {"l2_max": 0.111111, "ce_max": 7.654321, "l2_steps": 54_321, "ce_steps": 11},
+        "xor": {"linear_min": 2.9876, "xor_solved": 0.4321, "xor_loss": 0.0987},
+        "evaluate": {"no_eval_sorted": 0.2468, "no_eval": 0.9135, "ece": 0.0357},
+        "train": {"train_acc": 0.8642, "train_loss": 0.7531, "val_acc": 0.8024},
+    }
+    for stage, metrics in numbers.items():
+        change_metrics(stage, **metrics)
+    _, text = make()
+    quoted = "0.111111 7.654321 54,321 4,938 2.9876 43.2% 0.0987 24.68% 91.35% 3.57% 86.42% 0.7531"
+    for number in [*quoted.split(), "80.24%"]:
+        assert number in text, number
+
+
+def test_no_file_and_no_address_is_needed(results):
+    page, _ = make()
+    page = page.replace('xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    assert EXTERNAL.findall(page) == []
+    assert "default-src 'none'" in page
+
+
+def test_the_data_set_is_named_and_its_files_can_be_checked(results):
+    _, text = make()
+    assert "MNIST" not in text
+    assert text.count("Digits") >= 10
+    for path in ("data/mnist/train.npz", "data/mnist/test.npz"):
+        assert sha256(Path(path).read_bytes()).hexdigest() in text
+
+
+def test_parameters_that_differ_from_the_defaults_are_named_with_the_command(results):
+    _, text = make()
+    assert "train.epochs 2 10" in text
+    assert "-S train.epochs=2" in text
+    assert "plots.elevation" not in text
+
+
+def test_a_learning_rate_that_yaml_reads_as_text_is_printed_as_a_number(results):
+    change_params("train", lr="1e-05")
+    assert "Learning rate 1\u202f×\u202f10⁻⁵" in make()[1]
+
+
+def test_the_defaults_have_the_names_of_params_yaml():
+    defaults, params = (
+        yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+        for path in ("stages/page/defaults.yaml", "params.yaml")
+    )
+    assert {s: {*defaults[s]} for s in defaults} == {s: {*params[s]} for s in params}
+
+
+def test_what_comes_from_data_or_parameters_is_escaped(results):
+    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    change_metrics("train", torch=attack)
+    change_params("report", author=attack)
+    page, text = make(author=attack)
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert attack in text
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (0.5, "Both are symmetric about the line"),
+        (0.8, "Neither is symmetric about it"),
+        (0, "both fall towards 0 without reaching it"),
+        (1, "both fall towards 0 without reaching it"),
+    ],
+)
+def test_the_answer_fits_the_target(results, target, said):
+    change_params("surfaces", target=target)
+    surfaces.main(**small_params()["surfaces"] | {"target": target})
+    assert said in make()[1]
+
+
+def test_a_descent_that_does_not_arrive_is_said_to_take_longer(results):
+    assert "l2_steps" not in read_metrics("surfaces")
+    assert "under L2 more than 3,000" in make()[1]
+
+
+def test_the_page_can_be_made_without_mistakes_validation_or_stuck_starts(results):
+    perfect = Path("data/predictions.csv").read_text().splitlines()
+    rows = [row.split(",") for row in perfect[1:]]
+    rows = [",".join([actual, actual, *rest]) for actual, _, *rest in rows]
+    Path("data/predictions.csv").write_text("\n".join([perfect[0], *rows]) + "\n")
+    change_metrics("evaluate", accuracy=1.0, low=0.99, high=1.0, errors=0)
+    change_metrics("train", val_acc=None, val_loss=None)
+    change_metrics("xor", xor_solved=1.0, xor_stuck=None, xor_stuck_2ln2=None)
+    change_params("train", validation=0)
+    _, text = make(author="Ada")
+    assert "worst mistakes" not in text
+    assert "The others are stuck" not in text
+    assert "This run learned from all training images" in text
+    assert "Ada" in text
+
+
+def test_the_verdict_on_overfitting_follows_the_gap(results):
+    for train, high, said in (
+        (0.999, 0.99, "it overfits"),
+        (0.5, 0.6, "it underfits"),
+        (0.98, 0.99, "no sign of overfitting"),
+    ):
+        change_metrics("train", train_acc=train)
+        change_metrics("evaluate", accuracy=high - 0.01, high=high)
+        assert said in make()[1].replace("the network overfits", "it overfits")
+
+
+def test_the_film_runs_from_the_first_step_to_the_last(results):
+    page, _ = make()
+    film = json.loads(re.search(r'id="film-data">(.*?)</script>', page)[1])
+    assert (film["step"][0], film["step"][-1]) == (0, 60)
+    assert len(film["loss"]) == len(film["hidden"]) == len(film["line"]) == len(film["step"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "printed"),
+    [
+        (1234567, ",", "1,234,567"),
+        (-0.5, ".2f", "−0.50"),
+        (6.14e-06, ".1e", "6.1\u202f×\u202f10⁻⁶"),
+        (1e-05, "g", "1\u202f×\u202f10⁻⁵"),
+        (0.01, "g", "0.01"),
+    ],
+)
+def test_numbers_are_printed_as_people_write_them(value, form, printed):
+    assert report.format_number(value, form) == printed
+
+
+def test_formulas_become_mathml_with_the_values_of_the_template(results):
+    page, _ = make()
+    assert "$" not in Text(page).text.replace("$ ", "")
+    assert "{{" not in page
+    assert re.search(r"<math[^>]*>.*?<mtext>6</mtext>", page)
