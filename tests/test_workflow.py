@@ -1,0 +1,36 @@
+"""The workflow that rebuilds the reports: pinned, with few permissions, and a caller of make."""
+
+import re
+
+import pytest
+import yaml
+from conftest import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+def steps(workflow):
+    """Every step of every job."""
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_by_commit_and_can_only_read(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    uses = [step["uses"] for step in steps(workflow) if "uses" in step]
+    assert uses
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in uses)
+    assert workflow["permissions"] == {"contents": "read"}
+    more = {name for name, job in workflow["jobs"].items() if "permissions" in job}
+    assert more <= {"publish"}
+    assert all(job["timeout-minutes"] for job in workflow["jobs"].values())
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_runs_make_and_builds_no_command_from_what_others_write(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    commands = [step["run"] for step in steps(workflow) if "run" in step]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert all(command.split()[1] in targets for command in commands if command.startswith("make"))
+    assert "make ci-report" in commands
+    assert not any("${{" in command for command in commands)
