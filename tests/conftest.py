@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALL = {
     "surfaces": {"points": 12, "steps": 3000},
     "xor": {"steps": 60, "snapshot_every": 20, "starts": 30},
-    "train": {"epochs": 2, "batch_size": 16, "lr": 0.003, "precision": "float32"},
+    "train": {"epochs": 2, "batch_size": 16, "lr": 0.02, "precision": "float32"},
     "evaluate": {"batch_size": 20},
     "plots": {"dpi": 30, "mistakes": 4},
     "report": {"points": 8, "frames": 10},

@@ -1,6 +1,7 @@
 """Run a stage on its section of params.yaml, and say in one line what is wrong."""
 
 import inspect
+import os
 import sys
 from pathlib import Path
 from typing import get_args
@@ -48,7 +49,8 @@ def check_names(section, given, known):
 def check_types(section, given, known):
     """ParameterError where true or false stands for a number, as which Python would take it."""
     for name, value in given.items():
-        if isinstance(value, bool) and True not in get_args(known[name].annotation):
+        kind = known[name].annotation
+        if isinstance(value, bool) and kind is not bool and True not in get_args(kind):
             raise ParameterError(f"{section}.{name}", f"should not be true or false, got {value}")
 
 
@@ -87,7 +89,8 @@ def run(main, section):
     except OSError as error:
         stop(1, error)
     except KeyboardInterrupt:
-        stop(130, "interrupted")
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(130)  # at once: taking torch down takes a second, and no file is half-written
 
 
 def stop(status, *lines):

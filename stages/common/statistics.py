@@ -1,4 +1,4 @@
-"""Statistics of counts."""
+"""Statistics of counts and predictions."""
 
 from math import sqrt
 
@@ -12,3 +12,9 @@ def wilson_interval(successes, trials, z=1.959964):
     centre = (p + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def surest_mistakes(predictions, count):
+    """The rows whose predicted class is not the actual one, the most confident first."""
+    wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    return wrong.sort_values("probability", ascending=False, kind="stable").head(count)
