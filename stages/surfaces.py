@@ -1,5 +1,5 @@
 """Sample the output, loss and gradient of one neuron over a (weight, bias) grid, and descend from
-its far corner under both losses.
+the corner that is farthest from the target, under both losses.
 
 The neuron answers ŷ = φ(wx + b) to the input x = 1, and should answer y, the target.
 
@@ -9,8 +9,8 @@ writes  data/surfaces.npz              weight (n,), bias (n,), target (), and pe
                                        cut_* (n,): each field along the weight at bias 0;
                                        descent_l2, descent_ce: ŷ after 0, 1, … steps
         reports/metrics/surfaces.json  sum of each loss, extremes of each loss and gradient, w + b
-                                       where a gradient is greatest, and the steps each descent
-                                       took, absent for one that did not arrive
+                                       where a gradient has them, and the steps each descent took,
+                                       absent for one that did not arrive
 """
 
 from math import tanh
@@ -109,12 +109,14 @@ def main(
         field = fields[name]
         metrics |= {f"{name}_min": field.min().item(), f"{name}_max": field.max().item()}
         if name.endswith("grad"):
+            metrics[f"{name}_min_at"] = (weight + bias).flatten()[field.argmin()].item()
             metrics[f"{name}_max_at"] = (weight + bias).flatten()[field.argmax()].item()
         else:
             metrics[f"{name}_sum"] = field.sum().item()
 
+    start = extent if target <= 0.5 else -extent
     descents = {
-        name: descend(slope, extent, target, lr, tolerance, steps)
+        name: descend(slope, start, target, lr, tolerance, steps)
         for name, slope in (("l2", l2_slope), ("ce", ce_slope))
     }
     for name, outputs in descents.items():

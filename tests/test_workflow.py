@@ -9,6 +9,9 @@ from conftest import ROOT
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
+assert WORKFLOWS
+
+
 def steps(workflow):
     """Every step of every job."""
     return [step for job in workflow["jobs"].values() for step in job["steps"]]

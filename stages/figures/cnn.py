@@ -5,6 +5,8 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from common.statistics import surest_mistakes
+
 SPLITS = {"train": ("C0", "training"), "val": ("C1", "validation"), "test": ("C2", "test")}
 
 
@@ -29,7 +31,7 @@ def draw_history(history, name):
         f"Test accuracy {last['test_acc']:.2%} at the end, training {last['train_acc']:.2%}"
     )
     accuracies.legend(loc="lower right")
-    figure.suptitle(f"Learning {name}, epoch by epoch")
+    figure.suptitle(f"Learning {name}, epoch by epoch", x=0.01, ha="left")
     return figure
 
 
@@ -83,8 +85,8 @@ def draw_recall(recall, interval, classes, name):
 
 def draw_mistakes(images, predictions, classes, name, count):
     """The mistakes made with the greatest confidence, each with both classes and its p."""
-    wrong = predictions[predictions["actual"] != predictions["predicted"]]
-    worst = wrong.sort_values("probability", ascending=False, kind="stable").head(count)
+    wrong = (predictions["actual"] != predictions["predicted"]).sum()
+    worst = surest_mistakes(predictions, count)
     columns = 8
     rows = max(1, -(-len(worst) // columns))
     figure, grid = plt.subplots(rows, columns, figsize=(10, 1.6 * rows + 0.4), squeeze=False)
@@ -95,8 +97,8 @@ def draw_mistakes(images, predictions, classes, name, count):
         actual, predicted = classes[int(row["actual"])], classes[int(row["predicted"])]
         title = f"{actual} taken for {predicted}\np = {row['probability']:.3f}"
         axes.set_title(title, fontsize=8, fontweight="normal", loc="center")
-    shown = f"the {len(worst)} surest of" if len(worst) < len(wrong) else "all"
-    figure.suptitle(f"{name}: {shown} {len(wrong)} mistakes on the test set")
+    shown = f"the {len(worst)} surest of" if len(worst) < wrong else "all"
+    figure.suptitle(f"{name}: {shown} {wrong} mistakes on the test set")
     return figure
 
 

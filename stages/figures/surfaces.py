@@ -92,14 +92,16 @@ def draw_cut(surfaces):
     slope.set_ylabel("∂loss/∂w")
     slope.set_title("Gradient: L2's fades away, cross-entropy's stays")
     loss.legend(loc="upper center")
-    figure.suptitle(f"One cut through both surfaces, target {surfaces['target']:g}")
+    title = f"One cut through both surfaces, target {surfaces['target']:g}"
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def draw_descents(surfaces, metrics):
     """The neuron's output while it descends from the far corner, under each loss."""
     figure, axes = plt.subplots(figsize=(9.6, 3.4))
-    target, start = surfaces["target"], surfaces["weight"][-1]
+    target = surfaces["target"]
+    start = surfaces["weight"][-1 if target <= 0.5 else 0]
     axes.axhline(target, color=plt.rcParams["axes.edgecolor"], linestyle=":", linewidth=1.2)
     arrivals = []
     for name, (color, label) in LOSSES.items():
@@ -111,7 +113,7 @@ def draw_descents(surfaces, metrics):
         axes.plot(len(outputs) - 1, outputs[-1], "o" if arrived else ">", color=color)
     axes.annotate("target", (1, target), (0, 5), textcoords="offset points")
     axes.set(xscale="log", xlabel="gradient step (logarithmic)", ylabel="output ŷ")
-    axes.set_ylim(min(target, 0.5) - 0.05, 1.05)
+    axes.set_ylim(min(target, outputs.min()) - 0.05, max(target, outputs.max()) + 0.05)
     axes.set_title(f"From w = b = {start:g}: {' and '.join(reversed(arrivals))}")
     axes.legend(loc="center left", bbox_to_anchor=(0.35, 0.55))
     return figure

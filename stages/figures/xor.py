@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
+from matplotlib.patheffects import withStroke
 
 CLASSES = ["C0", "C1"]  # the colours of the answers 0 and 1
 POINTS = {"(0, 0)": 0, "(0, 1)": 1, "(1, 0)": 1, "(1, 1)": 0}  # inputs and what XOR answers
@@ -27,7 +28,8 @@ def draw_hidden_plane(axes, hidden, line):
             else {"ha": "center", "va": "top" if y > 0 else "bottom"}
         )
         offset = (-8 if x > -0.6 else 8, 0) if beside else (0, -8 if y > 0 else 8)
-        axes.annotate(label, (x, y), offset, textcoords="offset points", fontsize=7, **place)
+        text = axes.annotate(label, (x, y), offset, textcoords="offset points", fontsize=7, **place)
+        text.set_path_effects([withStroke(linewidth=2, foreground=plt.rcParams["axes.facecolor"])])
     axes.set(xlim=edges[:2], ylim=edges[2:], xlabel="h₁", ylabel="h₂", aspect="equal")
     axes.grid(visible=False)
 

@@ -2,13 +2,13 @@
 "use strict";
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const round = (value) => value.toFixed(2).replace(/\.?0+$/, "").replace("-", "−");
-document.documentElement.classList.replace("still", "live");
 
 // ---- Surfaces -------------------------------------------------------------------------------
 
 const surfaces = read("surfaces-data");
+const film = read("film-data");
+document.documentElement.classList.replace("still", "live"); // all that can fail is read
 const canvases = [...document.querySelectorAll("canvas[data-field]")];
 const turn = document.getElementById("turn"); // degrees around the vertical axis
 const tilt = document.getElementById("tilt"); // degrees above the plane
@@ -54,7 +54,8 @@ function drawSurface(canvas) {
     const near = 10 / (10 - dot(p, toward)); // a little perspective
     return [width / 2 + scale * near * dot(p, right), height / 2 - scale * near * dot(p, up)];
   };
-  const at = (k) => (2 * k) / (n - 1) - 1;
+  const extent = surfaces.axis.at(-1);
+  const at = (k) => surfaces.axis[k] / extent;
   const tall = (value) => (1.2 * (value - low)) / (high - low || 1) - 0.6;
   const points = field.map((row, i) => row.map((value, j) => [at(i), at(j), tall(value)]));
   const trace = (corners) => {
@@ -102,7 +103,7 @@ function drawSurface(canvas) {
   const front = [Math.sign(toward[0]) || 1, Math.sign(toward[1]) || 1];
   const write = (text, p) => pen.fillText(text, ...see(p));
   for (const k of [-1, 0, 1]) {
-    const value = round(k * surfaces.extent);
+    const value = round(k * extent);
     write(k ? value : "weight w", [k * 0.95, front[1] * (k ? 1.16 : 1.3), -0.6]);
     write(k ? value : "bias b", [front[0] * (k ? 1.16 : 1.3), k * 0.95, -0.6]);
   }
@@ -110,23 +111,45 @@ function drawSurface(canvas) {
   pen.fillText(`${round(low)} to ${round(high)}`, 6, 12);
 }
 
-const drawSurfaces = () => canvases.forEach(drawSurface);
+// Only what is on the screen or next to it is drawn, and at most once a frame.
+const seen = new Set();
+let waiting = false;
+function drawSurfaces() {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    seen.forEach(drawSurface);
+    for (const input of [turn, tilt]) {
+      input.setAttribute("aria-valuetext", `${Math.round(input.value)} degrees`);
+    }
+  });
+}
+const watcher = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) seen[isIntersecting ? "add" : "delete"](target);
+  drawSurfaces();
+}, { rootMargin: "100%" }); // a screen ahead
 
+let from = null; // where the pointer was, while it drags
 for (const canvas of canvases) {
-  canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
+  watcher.observe(canvas);
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    from = [event.clientX, event.clientY];
+  });
   canvas.addEventListener("pointermove", (event) => {
-    if (!canvas.hasPointerCapture(event.pointerId)) return;
-    const turned = Number(turn.value) - event.movementX / 2;
+    if (!from || !canvas.hasPointerCapture(event.pointerId)) return;
+    const turned = Number(turn.value) - (event.clientX - from[0]) / 2;
     turn.value = ((turned + 540) % 360) - 180;
-    tilt.value = clamp(Number(tilt.value) + event.movementY / 2, 0, 90);
-    requestAnimationFrame(drawSurfaces);
+    tilt.value = Number(tilt.value) + (event.clientY - from[1]) / 2; // kept in its range
+    from = [event.clientX, event.clientY];
+    drawSurfaces();
   });
 }
 [turn, tilt].forEach((input) => input.addEventListener("input", drawSurfaces));
 
 // ---- XOR ------------------------------------------------------------------------------------
 
-const film = read("film-data");
 const frame = document.getElementById("frame");
 const play = document.getElementById("play");
 const plane = document.getElementById("plane");
@@ -180,11 +203,13 @@ function pause() {
   clearInterval(timer);
   timer = null;
   play.textContent = "Play";
+  says.setAttribute("aria-live", "polite");
 }
 play.addEventListener("click", () => {
   if (timer) return pause();
   if (frame.value === frame.max) frame.value = 0;
   play.textContent = "Pause";
+  says.setAttribute("aria-live", "off"); // a reader cannot keep up with the film
   timer = setInterval(() => {
     frame.value = Number(frame.value) + 1;
     showFrame(Number(frame.value));
@@ -208,8 +233,12 @@ showFrame(Number(frame.value));
 /** What is wider than the screen scrolls; by keyboard too, where it does. */
 function reachScrollers() {
   for (const box of document.querySelectorAll(".scroll, math[display=block], pre")) {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    else box.removeAttribute("tabindex");
+    const wide = box.scrollWidth > box.clientWidth;
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", "Scrolls sideways"]]) {
+      if (box.localName !== "div" && name !== "tabindex") continue;
+      if (wide) box.setAttribute(name, value);
+      else box.removeAttribute(name);
+    }
   }
 }
 window.addEventListener("resize", reachScrollers);

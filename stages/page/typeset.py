@@ -1,0 +1,61 @@
+"""How the page writes formulas, numbers and images."""
+
+import re
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+
+from jinja2.ext import Extension
+from latex2mathml.converter import convert as to_mathml
+from PIL import Image
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+class Mathematics(Extension):
+    """In a template, $…$ is LaTeX that becomes MathML, and $$…$$ a formula on a line of its own.
+
+    An expression of the template, {{ … }}, stands in a formula for its value. Punctuation stays on
+    the line of the formula that it follows.
+    """
+
+    def preprocess(self, source, name, filename=None):
+        return re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$([,.;:?]?)", self.convert, source)
+
+    @staticmethod
+    def convert(found):
+        block, inline, punctuation = found.groups()
+        values = re.findall(r"{{.+?}}", found[0])
+        formula = re.sub(r"{{.+?}}", r"\\text{@}", block or inline)
+        mathml = to_mathml(formula, display="block" if block else "inline")
+        for value in values:
+            mathml = mathml.replace("<mtext>@</mtext>", f"<mn>{value}</mn>", 1)
+        return f'<span class="together">{mathml}{punctuation}</span>' if punctuation else mathml
+
+
+def format_number(value, form=","):
+    """A number as in print: 1e-06 as 1 × 10⁻⁶, and with a minus sign instead of a hyphen."""
+    mantissa, _, exponent = f"{value:{form}}".partition("e")
+    if exponent:
+        mantissa += "\u202f×\u202f10" + str(int(exponent)).translate(SUPERSCRIPTS)
+    return mantissa.replace("-", "−")
+
+
+def embed(png):
+    """The bytes of a PNG as an address that holds the image itself, with its width and height."""
+    with Image.open(BytesIO(png)) as image:
+        width, height = image.size
+    address = f"data:image/png;base64,{b64encode(png).decode()}"
+    return {"address": address, "width": width, "height": height}
+
+
+def embed_folder(folder):
+    """Every figure of a folder, by name."""
+    return {path.stem: embed(path.read_bytes()) for path in sorted(Path(folder).glob("*.png"))}
+
+
+def embed_digit(pixels):
+    """One image (28, 28) uint8, dark on light as on paper."""
+    buffer = BytesIO()
+    Image.fromarray(255 - pixels).save(buffer, "png", optimize=True)
+    return embed(buffer.getvalue())
