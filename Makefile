@@ -6,20 +6,21 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 READY := .venv/ready
 # For what runs `python` by name, as the stages do. Not exported: .venv is made with another.
 ACTIVE := PATH="$(CURDIR)/.venv/bin:$$PATH"
-FORMATTED := stages tests
+FORMATTED := stages tests benchmarks
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome \
 	|| command -v "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 # What `make ci-report` compares with.
 BASE ?= main
 
-.PHONY: help setup demo test repro pdf ci-report lock
+.PHONY: help setup demo test repro pdf ci-report bench lock
 help:
 	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make test    lint and all tests, offline"
 	@echo "make repro   the whole pipeline on MNIST"
 	@echo "make pdf     reports/report.pdf, the page as a document, with an installed Chromium"
 	@echo "make ci-report  make repro, and what changed against BASE=main, in ci-report/"
+	@echo "make bench   how fast the training is here, in about 20 minutes"
 	@echo "make setup   only .venv, from requirements.lock"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 
@@ -79,6 +80,9 @@ ci-report: repro
 	@{ echo "### Metrics against $(BASE)"; echo; cat ci-report/metrics.md; echo; \
 		echo "### Parameters against $(BASE)"; echo; cat ci-report/params.md; } > ci-report/summary.md
 	@cat ci-report/summary.md
+
+bench: $(READY)
+	.venv/bin/python benchmarks/bench.py
 
 lock: $(READY)
 	.venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \

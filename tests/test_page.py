@@ -185,7 +185,7 @@ def test_make_pdf_prints_a_document_of_a_few_pages(address, tmp_path):
     pages = PdfReader(folder / "reports/report.pdf").pages
     assert 5 <= len(pages) <= 10
     text = " ".join(" ".join(page.extract_text() for page in pages).split())
-    for words in ("Deep learning basics", "XOR by a perceptron", "All parameters"):
+    for words in ("Deep learning basics", "XOR by a 2-layer perceptron", "All parameters"):
         assert words in text
     assert "Drag a surface" not in text  # what moves is left out
     width, height = pages[0].mediabox.width, pages[0].mediabox.height

@@ -1,0 +1,61 @@
+"""The assignment's own training loop, as a yardstick: a DataLoader over single images, each of them
+transformed by itself, batches of 64, float32, Adam at a constant rate.
+
+python benchmarks/notebook.py EPOCHS, in a folder with data/mnist; prints a line for each epoch: the
+images/s of the training, the seconds since the first step, and the test accuracy in eval mode.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "stages"))
+from common.mnist import TEST, TRAIN, read_images
+from common.model import DigitClassification, predict
+
+BATCH_SIZE, RATE = 64, 0.01
+
+
+class Digits(Dataset):
+    """Single images as torchvision's MNIST gives them, through the assignment's transforms."""
+
+    def __init__(self, path):
+        self.images, self.labels = read_images(path)
+        scaled = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
+        self.transform = v2.Compose([v2.ToPILImage(), v2.ToImage(), *scaled])
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return self.transform(self.images[index][None]), self.labels[index]
+
+
+def main(epochs):
+    torch.manual_seed(0)
+    model = DigitClassification()
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    loader = DataLoader(Digits(TRAIN), BATCH_SIZE, shuffle=True)
+    test_images, test_labels = read_images(TEST)
+    spent = 0.0
+    for epoch in range(1, epochs + 1):
+        started = time.perf_counter()
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
+        seconds = time.perf_counter() - started
+        spent += seconds
+        accuracy = (predict(model, test_images).argmax(1) == test_labels).double().mean().item()
+        rate = len(loader.dataset) / seconds
+        print(f"epoch {epoch:2}  {rate:,.0f} images/s  {spent:.1f} s  {accuracy:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

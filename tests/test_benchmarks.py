@@ -1,0 +1,26 @@
+"""The yardsticks run, and learn: a slow or broken one would make ours look fast."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+def lines(script, *arguments):
+    command = [sys.executable, ROOT / "benchmarks" / script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_the_assignments_loop_learns(images):
+    printed = lines("notebook.py", "4")
+    assert len(printed) == 4
+    assert float(printed[-1].split()[-1]) > 0.5
+    assert all(re.search(r"[\d,]+ images/s +[\d.]+ s", line) for line in printed)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_floor_is_measured(precision):
+    (line,) = lines("floor.py", precision, "16", "0.1")
+    assert re.fullmatch(r"[\d,]+ images/s", line)
