@@ -78,7 +78,8 @@ def draw_recall(recall, interval, classes, name):
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.set(xlabel="recall: share of the class that was recognised", ylabel="class")
     worst = int(np.argmin(recall))
-    axes.set_title(f"{name}: class {classes[worst]} is missed most, {1 - recall[worst]:.2%} of it")
+    missed = f"class {classes[worst]} is missed most, {1 - recall[worst]:.2%} of it"
+    axes.set_title(f"{name}: {missed if recall[worst] < 1 else 'every image was recognised'}")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
