@@ -7,6 +7,7 @@ reads   params.yaml: surfaces
 writes  data/surfaces.npz              weight (n,), bias (n,), target (), and per field (n, n):
                                        field[i, j] belongs to weight[i], bias[j];
                                        cut_* (n,): each field along the weight at bias 0;
+                                       start (): w = b of the corner where the descents start;
                                        descent_l2, descent_ce: ŷ after 0, 1, … steps
         reports/metrics/surfaces.json  sum of each loss, extremes of each loss and gradient, w + b
                                        where a gradient has them, and the steps each descent took,
@@ -130,6 +131,7 @@ def main(
         weight=axis.numpy(),
         bias=axis.numpy(),
         target=target,
+        start=start,
         **{name: field.numpy() for name, field in fields.items()},
         **{f"cut_{name}": field.numpy() for name, field in cut.items()},
         **{f"descent_{name}": outputs for name, outputs in descents.items()},

@@ -19,15 +19,15 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 @pytest.fixture(scope="module")
-def address(computed, tmp_path_factory):
-    """The page that report makes of two hundred images, as an address."""
+def made(computed, tmp_path_factory):
+    """The file that report makes of two hundred images."""
     folder = tmp_path_factory.mktemp("a page")
     shutil.copytree(computed, folder, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
         report.main(**small_params()["report"])
-    return (folder / "reports/index.html").as_uri()
+    return folder / "reports/index.html"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser, address):
+def open_page(browser, made):
     """A function: the page on a screen, with `page.asked` and `page.complaints` filled by it."""
     contexts = []
 
@@ -56,7 +56,7 @@ def open_page(browser, address):
                 message.type in ("error", "warning") and page.complaints.append(message.text)
             ),
         )
-        page.goto(address)
+        page.goto(made.as_uri())
         return page
 
     yield open_page
@@ -175,11 +175,10 @@ def test_without_a_script_the_drawn_figures_stand_in(open_page):
     assert page.get_by_alt_text("Snapshots of the plane").is_visible()
 
 
-def test_make_pdf_prints_a_document_of_a_few_pages(address, tmp_path):
+def test_make_pdf_prints_a_document_of_a_few_pages(made, tmp_path):
     folder = tmp_path / "a clone"
     (folder / "reports").mkdir(parents=True)
-    source = address.removeprefix("file://").replace("%20", " ")
-    shutil.copy(source, folder / "reports")
+    shutil.copy(made, folder / "reports")
     command = ["make", "-f", ROOT / "Makefile", "pdf", "READY=", f"CHROMIUM={CHROMIUM}"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     pages = PdfReader(folder / "reports/report.pdf").pages

@@ -100,8 +100,7 @@ def draw_cut(surfaces):
 def draw_descents(surfaces, metrics):
     """The neuron's output while it descends from the far corner, under each loss."""
     figure, axes = plt.subplots(figsize=(9.6, 3.4))
-    target = surfaces["target"]
-    start = surfaces["weight"][-1 if target <= 0.5 else 0]
+    target, start = surfaces["target"], surfaces["start"]
     axes.axhline(target, color=plt.rcParams["axes.edgecolor"], linestyle=":", linewidth=1.2)
     arrivals = []
     for name, (color, label) in LOSSES.items():

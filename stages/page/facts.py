@@ -43,12 +43,12 @@ def describe_neuron(fields):
     """Where both losses are least, the least that is possible, and the corner far from there."""
     y = float(fields["target"])
     inside = 0 < y < 1  # else the least is at infinity
-    far = -1 if y <= 0.5 else 0
+    far = -1 if fields["start"] > 0 else 0
     return {
         "valley": log(y / (1 - y)) if inside else None,
         "entropy": -y * log(y) - (1 - y) * log(1 - y) if inside else 0.0,
-        "corner": float(fields["weight"][far]),
-        "at_corner": {name: float(fields[name][far, far]) for name in SURFACES},
+        "corner": float(fields["start"]),
+        "at_corner": {name: float(fields[name][far, far]) for name in ("l2_grad", "ce")},
     }
 
 

@@ -2,6 +2,8 @@
 "use strict";
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
+const set = (element, attributes) =>
+  Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
 const round = (value) => value.toFixed(2).replace(/\.?0+$/, "").replace("-", "âˆ’");
 
 // ---- Surfaces -------------------------------------------------------------------------------
@@ -9,6 +11,12 @@ const round = (value) => value.toFixed(2).replace(/\.?0+$/, "").replace("-", "âˆ
 const surfaces = read("surfaces-data");
 const film = read("film-data");
 document.documentElement.classList.replace("still", "live"); // all that can fail is read
+const extremes = Object.fromEntries(
+  Object.entries(surfaces.fields).map(([name, field]) => {
+    const values = field.flat();
+    return [name, [Math.min(...values), Math.max(...values)]];
+  }),
+);
 const canvases = [...document.querySelectorAll("canvas[data-field]")];
 const turn = document.getElementById("turn"); // degrees around the vertical axis
 const tilt = document.getElementById("tilt"); // degrees above the plane
@@ -30,8 +38,7 @@ function drawSurface(canvas) {
   const name = canvas.dataset.field;
   const field = surfaces.fields[name];
   const n = field.length;
-  const low = Math.min(...field.flat());
-  const high = Math.max(...field.flat());
+  const [low, high] = extremes[name];
   const signed = name.endsWith("grad");
   const colours = surfaces.colours[signed ? "coolwarm" : "viridis"];
   const largest = Math.max(-low, high);
@@ -155,12 +162,10 @@ const play = document.getElementById("play");
 const plane = document.getElementById("plane");
 const curve = document.getElementById("curve");
 const says = document.getElementById("says");
-const inputs = ["(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)"];
-const answers = [0, 1, 1, 0];
+const answers = [0, 1, 1, 0]; // to (0, 0), (0, 1), (1, 0), (1, 1)
 
-const set = (element, attributes) =>
-  Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
-const lossAt = (loss) => 190 - (170 * loss) / Math.max(...film.loss);
+const highest = Math.max(...film.loss);
+const lossAt = (loss) => 190 - (170 * loss) / highest;
 const stepAt = (step) => 40 + (250 * step) / film.step.at(-1);
 
 /** Show frame k: where the points are, on which side of the line, and how large the loss is. */
@@ -234,11 +239,10 @@ showFrame(Number(frame.value));
 function reachScrollers() {
   for (const box of document.querySelectorAll(".scroll, math[display=block], pre")) {
     const wide = box.scrollWidth > box.clientWidth;
-    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", "Scrolls sideways"]]) {
-      if (box.localName !== "div" && name !== "tabindex") continue;
-      if (wide) box.setAttribute(name, value);
-      else box.removeAttribute(name);
-    }
+    const label = box.localName === "div" ? { role: "group", "aria-label": "Scrolls sideways" } : {};
+    const reachable = { tabindex: 0, ...label };
+    if (wide) set(box, reachable);
+    else Object.keys(reachable).forEach((name) => box.removeAttribute(name));
   }
 }
 window.addEventListener("resize", reachScrollers);
