@@ -6,14 +6,17 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 READY := .venv/ready
 # For what runs `python` by name, as the stages do. Not exported: .venv is made with another.
 ACTIVE := PATH="$(CURDIR)/.venv/bin:$$PATH"
-FORMATTED := stages tests benchmarks
+FORMATTED := stages experiments tests benchmarks
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome \
 	|| command -v "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 # What `make ci-report` compares with.
 BASE ?= main
+# How many seeds `make seeds` trains with, and with which other parameters: SET="-S train.epochs=1".
+N ?= 10
+SET ?=
 
-.PHONY: help setup demo test repro pdf ci-report bench lock
+.PHONY: help setup demo test repro pdf ci-report bench seeds lock
 help:
 	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make test    lint and all tests, offline"
@@ -21,6 +24,7 @@ help:
 	@echo "make pdf     reports/report.pdf, the page as a document, with an installed Chromium"
 	@echo "make ci-report  make repro, and what changed against BASE=main, in ci-report/"
 	@echo "make bench   how fast the training is here, in about 20 minutes"
+	@echo "make seeds   how far the results depend on chance: N=10 SET=\"-S train.epochs=1\""
 	@echo "make setup   only .venv, from requirements.lock"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 
@@ -87,3 +91,6 @@ bench: $(READY)
 lock: $(READY)
 	.venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
 		--generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
+
+seeds: $(READY)
+	$(ACTIVE) python experiments/seeds.py $(N) $(SET)

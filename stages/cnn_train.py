@@ -1,6 +1,7 @@
 """Train the convolutional network on the training images, and follow it on all three splits.
 
-An interrupted training goes on from its last finished epoch (training/resume.py).
+An interrupted training goes on from its last finished epoch (training/resume.py). Several processes
+share its batches where train.processes, or torchrun, says so (training/processes.py).
 
 reads   params.yaml: train
         data/mnist/train.npz        images to learn from, a share of them held out for validation
@@ -10,8 +11,8 @@ writes  data/cnn/model.pth          the network after the last epoch, as a plain
                                     training images as they were learned from, of the others in
                                     eval mode and float32
         reports/metrics/train.json  loss and accuracy of the final network, in eval mode and
-                                    float32, on what it learned from and what was held out; what
-                                    it was trained with
+                                    float32, on what it learned from and what was held out; the
+                                    fingerprint of model.pth; what it was trained with
         reports/plots/history.json  the history, for `dvc plots`
 """
 
@@ -24,18 +25,26 @@ from typing import Annotated, Literal
 
 import pandas as pd
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from common.files import write_metrics, write_rows, write_state, write_table
+from common.files import (
+    fingerprint,
+    pack_state,
+    write_bytes,
+    write_metrics,
+    write_rows,
+    write_table,
+)
 from common.machine import can_compile, choose_device, choose_precision, keep_freed_memory
 from common.mnist import TEST, TRAIN, read_images
-from common.model import DigitClassification, predict
+from common.model import MODEL, DigitClassification, predict
 from common.model import scale as scale_pixels
 from common.params import ParameterError, run
-from training.augment import distort, draw_maps
+from training import processes as ranks
+from training.augment import distort, draw_weights
 from training.recipe import (
     batches,
     generator_for,
@@ -49,35 +58,42 @@ from training.resume import UnfinishedTraining, make_key
 WORTH_COMPILING = 250_000  # images; below, compiling takes longer than it saves
 # The columns of the history; those of a split without images are empty.
 COLUMNS = ["epoch", "lr", *(f"{s}_{v}" for s in ("train", "val", "test") for v in ("loss", "acc"))]
-BAR = {"leave": False, "disable": None}  # for eyes only: gone when done, silent in a log
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 def main(
     seed: Annotated[int, Field(ge=0, lt=2**31)],
     optimizer: Literal["sgd", "adam"],
-    lr: PositiveFloat,
+    lr: Annotated[float, Field(gt=0, le=1000)],
     schedule: Literal["linear", "cosine", "constant"],
     warmup: Share,
-    weight_decay: Annotated[float, Field(ge=0)],
+    weight_decay: Annotated[float, Field(ge=0, le=10)],
     average: Share,
     label_smoothing: Share,
     shift: Annotated[int, Field(ge=0, le=14)],
     rotation: Annotated[float, Field(ge=0, le=180)],
     scale: Annotated[float, Field(ge=0, le=1)],
     shear: Annotated[float, Field(ge=0, le=1)],
-    epochs: PositiveInt,
+    elastic: Annotated[float, Field(ge=0, le=14)],
+    plain: Annotated[float, Field(ge=0, le=1)],
+    epochs: Annotated[int, Field(ge=1, le=10_000)],
     batch_size: Annotated[int, Field(ge=2)],
     validation: Annotated[float, Field(ge=0, le=0.9)],
     precision: Literal["auto", "float32", "bfloat16"],
     device: Literal["auto", "cpu", "cuda", "mps"],
     compile: Literal["auto", True, False],
+    processes: Annotated[int, Field(ge=1, le=64)],
     resume: bool,
 ):
-    settings = {name: value for name, value in locals().items() if name != "resume"}
-    alterations = shift, rotation, scale, shear
+    settings = locals().copy()
+    alterations = shift, rotation, scale, shear, elastic
     keep_freed_memory()
     device = choose_device(device)
+    if processes > 1 and not ranks.are_started():
+        ranks.start(main, settings, device)
+        return
+    rank, processes = ranks.meet(device)
+    first = rank == 0
     precision = choose_precision(precision, device)
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
     torch.use_deterministic_algorithms(True)
@@ -92,70 +108,94 @@ def main(
     if steps == 0:
         allowed = f"should be at most {len(labels):,}, the number of images to learn from"
         raise ParameterError("train.batch_size", f"{allowed}, got {batch_size}")
+    if batch_size % processes or batch_size < 2 * processes:
+        needed = f"should be a multiple of {processes}, the number of processes, and at least"
+        raise ParameterError("train.batch_size", f"{needed} {2 * processes}, got {batch_size}")
+    portion = batch_size // processes
+    mine = slice(rank * portion, (rank + 1) * portion)  # of every batch
+
+    total = epochs * steps
+    altered = round(total * (1 - plain)) if any(alterations) else 0  # steps
 
     torch.manual_seed(seed)
     model = DigitClassification().to(device, memory_format=torch.channels_last)
     averaged = deepcopy(model) if average else model
+    shared = ranks.share(model)
     optimizer = make_optimizer(optimizer, model, lr, weight_decay)
-    rate = partial(relative_rate, steps=epochs * steps, schedule=schedule, warmup=warmup)
+    rate = partial(relative_rate, steps=total, schedule=schedule, warmup=warmup)
     scheduler = LambdaLR(optimizer, rate)
 
     def forward(images, labels):
         with autocast:
-            logits = model(scale_pixels(images))
+            logits = shared(scale_pixels(images))
             return cross_entropy(logits, labels, label_smoothing=label_smoothing), logits
 
     def score(split, images, labels):
         """Mean cross-entropy and accuracy in eval mode and float32, named after the split."""
-        logits = predict(averaged, images)
-        loss = cross_entropy(logits, labels).item()
-        accuracy = (logits.argmax(1) == labels).sum().item() / len(labels)
-        return {f"{split}_loss": loss, f"{split}_acc": accuracy}
+        seen, answers = images[rank::processes], labels[rank::processes]
+        logits = predict(averaged, seen)
+        loss = cross_entropy(logits, answers, reduction="sum")
+        sums = ranks.add_up(torch.stack([loss, (logits.argmax(1) == answers).sum().float()]))
+        loss, correct = sums.tolist()
+        return {f"{split}_loss": loss / len(labels), f"{split}_acc": correct / len(labels)}
 
     if compile == "auto":
         compile = epochs * len(labels) > WORTH_COMPILING
     compiled = compile and can_compile(device)
     if compiled:
-        forward = torch.compile(forward)
+        forward = torch.compile(forward, mode="reduce-overhead" if device.type == "cuda" else None)
 
     history, parts = [], {"model": model, "averaged": averaged}
     parts |= {"optimizer": optimizer, "scheduler": scheduler}
     settings |= {"device": device.type, "precision": str(precision), "compiled": compiled}
-    unfinished = UnfinishedTraining(make_key([TRAIN, TEST], settings), wanted=resume)
-    if state := unfinished.load():
+    settings |= {"processes": processes, "resume": None}  # resume does not change the result
+    unfinished = UnfinishedTraining(make_key([TRAIN, TEST], settings), wanted=resume and first)
+    if state := ranks.tell(unfinished.load()):
         history = state["history"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        print(f"going on after epoch {len(history)} of {epochs}, where a training was interrupted")
+        if first:
+            print(f"going on after epoch {len(history)} of {epochs}, where it was interrupted")
 
     for epoch in range(len(history) + 1, epochs + 1):
         row = {"epoch": epoch, "lr": scheduler.get_last_lr()[0]}
         started, chance = time.perf_counter(), generator_for(seed, epoch, device)
         losses, correct = torch.empty(steps, device=device), torch.zeros((), device=device)
-        bar = tqdm(total=steps * batch_size, desc=f"epoch {epoch}/{epochs}", unit=" images", **BAR)
-        for step, batch in enumerate(batches(len(labels), batch_size, seed, epoch)):
-            pixels, answers = images[batch], labels[batch]
-            if any(alterations):
-                pixels = distort(pixels, draw_maps(batch_size, chance, *alterations))
+        bar = tqdm(
+            total=steps * batch_size,
+            desc=f"epoch {epoch}/{epochs}",
+            unit=" images",
+            leave=False,
+            disable=None if first else True,  # None: no bar in a log
+        )
+        for step, batch in enumerate(batches(len(labels), batch_size, seed, epoch, device)):
+            pixels, answers = images[batch[mine]], labels[batch[mine]]
+            taken = (epoch - 1) * steps + step
+            if taken < altered:
+                # The draws are those of the whole batch, so that processes draw as one would.
+                pixels = distort(pixels, draw_weights(batch_size, chance, *alterations)[mine])
             loss, logits = forward(pixels, answers)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             scheduler.step()
             if average:
-                move_average(averaged, model, (epoch - 1) * steps + step, average)
+                move_average(averaged, model, taken, average)
 
             losses[step] = loss.detach()
             correct += (logits.argmax(1) == answers).sum()
             if bar.update(batch_size):  # shown: reading a number waits for the device
                 bar.set_postfix(loss=f"{losses[: step + 1].mean():.4f}")
         bar.close()
-        speed = steps * batch_size / (time.perf_counter() - started)
-
+        losses, correct = ranks.add_up(losses) / processes, ranks.add_up(correct)
         row |= {
             "train_loss": losses.mean().item(),
             "train_acc": correct.item() / (steps * batch_size),
         }
+        speed = steps * batch_size / (time.perf_counter() - started)
+
+        ranks.average_statistics(model)
+        ranks.average_statistics(averaged)
         for split in watched:
             row |= score(split, *watched[split])
         wrong = losses.isfinite().logical_not().nonzero().flatten().tolist()
@@ -171,32 +211,35 @@ def main(
         states = {name: part.state_dict() for name, part in parts.items()}
         unfinished.save(states | {"history": history})
         shown = "val_acc" if "val_acc" in row else "train_acc"
-        print(
-            f"epoch {epoch:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
-            f"  {speed:,.0f} images/s",
-            flush=True,
-        )
+        line = f"epoch {epoch:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
+        if first:
+            print(f"{line}  {speed:,.0f} images/s", flush=True)
 
     # The history's training columns were taken while the network still changed.
     metrics = score("train", images, labels)
     metrics |= {name: history[-1][name] for name in ("val_loss", "val_acc") if name in history[-1]}
+    weights = pack_state(averaged.state_dict())
     metrics |= {
+        "weights": fingerprint(weights),
         "parameters": sum(p.numel() for p in model.parameters()),
         "images": len(labels),
         "held_out": len(held_out),
         "device": device.type,
         "precision": str(precision).removeprefix("torch."),
         "compiled": "yes" if compiled else "no",
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-    history = pd.DataFrame(history, columns=COLUMNS)
-    write_metrics("reports/metrics/train.json", metrics)
-    write_state("data/cnn/model.pth", averaged.state_dict())
-    write_table("data/cnn/history.csv", history)
-    write_rows("reports/plots/history.json", history)
-    unfinished.remove()
+    if first:
+        history = pd.DataFrame(history, columns=COLUMNS)
+        write_metrics("reports/metrics/train.json", metrics)
+        write_bytes(MODEL, weights)
+        write_table("data/cnn/history.csv", history)
+        write_rows("reports/plots/history.json", history)
+        unfinished.remove()
+    ranks.part()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 reads   params.yaml: evaluate
         data/mnist/test.npz            the test images
-        data/cnn/model.pth             the trained network
+        data/cnn/model.pth             the trained network, which must be the one that
+        reports/metrics/train.json     describes
 writes  data/predictions.csv           a row an image, in order: actual, predicted, probability of
                                        the predicted class and of the actual one
         reports/metrics/evaluate.json  accuracy with its 95 % interval, loss, errors, expected
@@ -16,12 +17,12 @@ from typing import Annotated
 
 import pandas as pd
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from common.files import read_state, write_metrics, write_rows, write_table
+from common.files import read_metrics, read_state, write_metrics, write_rows, write_table
 from common.mnist import TEST, read_images
-from common.model import DigitClassification, predict, scale
+from common.model import MODEL, DigitClassification, predict, scale
 from common.params import run
 from common.statistics import wilson_interval
 
@@ -57,10 +58,13 @@ def accuracy_without_eval(model, images, labels, batch_size):
     return (predicted == labels).double().mean().item()
 
 
-def main(calibration_bins: PositiveInt, batch_size: Annotated[int, Field(ge=2)]):
+def main(
+    calibration_bins: Annotated[int, Field(ge=1, le=10_000)],
+    batch_size: Annotated[int, Field(ge=2, le=60_000)],
+):
     images, actual = read_images(TEST)
     model = DigitClassification()
-    model.load_state_dict(read_state("data/cnn/model.pth"))
+    model.load_state_dict(read_state(MODEL, expected=read_metrics("train")["weights"]))
     model.to(memory_format=torch.channels_last)
     logits = predict(model, images)
 

@@ -52,7 +52,7 @@ def main(
     perceptron, solving = read_arrays("data/xor.npz"), read_metrics("xor")
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
     test, scores = read_arrays(TEST), read_metrics("evaluate")
-    name, classes = read_names(TEST)
+    name, classes = read_names(test)
     recall = [scores[f"recall_{c}"] for c in range(len(classes))]
     interval = scores["accuracy"], scores["low"], scores["high"]
     filters = read_state("data/cnn/model.pth")["conv1.weight"].numpy()

@@ -64,7 +64,8 @@ def main(
     metrics = {stage: read_metrics(stage) for stage in STAGES}
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
-    images, (dataset, classes) = read_arrays(TEST)["images"], read_names(TEST)
+    test = read_arrays(TEST)
+    images, (dataset, classes) = test["images"], read_names(test)
     recall = [metrics["evaluate"][f"recall_{c}"] for c in range(len(classes))]
     script = (PAGE / "page.js").read_text(encoding="utf-8")
 

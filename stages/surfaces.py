@@ -18,7 +18,7 @@ from math import tanh
 from typing import Annotated
 
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from torch.nn.functional import logsigmoid
 
 from common.files import write_arrays, write_metrics
@@ -92,7 +92,7 @@ def main(
     extent: Annotated[float, Field(gt=0, le=1000)],
     points: Annotated[int, Field(ge=2, le=2000)],
     target: Annotated[float, Field(ge=0, le=1)],
-    lr: PositiveFloat,
+    lr: Annotated[float, Field(gt=0, le=1000)],
     tolerance: Annotated[float, Field(gt=0, lt=1)],
     steps: Annotated[int, Field(ge=1, le=10_000_000)],
 ):

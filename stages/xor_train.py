@@ -19,11 +19,11 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
-from common.files import write_arrays, write_metrics, write_rows, write_state
+from common.files import pack_state, write_arrays, write_bytes, write_metrics, write_rows
 from common.params import ParameterError, run
 from common.statistics import wilson_interval
 
@@ -96,9 +96,9 @@ def follow(network, steps, lr, activation=torch.tanh):
 
 def main(
     seed: Annotated[int, Field(ge=0, lt=2**32)],
-    lr: PositiveFloat,
-    steps: PositiveInt,
-    snapshot_every: PositiveInt,
+    lr: Annotated[float, Field(gt=0, le=1000)],
+    steps: Annotated[int, Field(ge=1, le=1_000_000)],
+    snapshot_every: Annotated[int, Field(ge=1, le=1_000_000)],
     starts: Annotated[int, Field(ge=1, le=1_000_000)],
 ):
     if steps > MOST_SNAPSHOTS * snapshot_every:
@@ -144,7 +144,7 @@ def main(
         solved=solvers.numpy(),
     )
     state = {"hidden.weight": W, "hidden.bias": b, "output.weight": v[None], "output.bias": c[None]}
-    write_state("data/xor.pth", state)
+    write_bytes("data/xor.pth", pack_state(state))
     curves = pd.DataFrame({"step": range(steps + 1), "tanh": losses, "linear": affine_losses})
     write_rows("reports/plots/xor.json", curves[::10])
 

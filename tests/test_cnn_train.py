@@ -85,6 +85,20 @@ def test_training_learns_easy_classes_and_gives_equal_bytes_twice(images, writte
     assert (metrics["parameters"], metrics["images"]) == (115_690, 180)
 
 
+def test_the_last_steps_learn_from_images_as_they_are(images, parameters, monkeypatch):
+    altered, distort = [], cnn_train.distort
+
+    def count(*arguments):
+        altered.append(len(arguments[0]))
+        return distort(*arguments)
+
+    monkeypatch.setattr(cnn_train, "distort", count)
+    for plain, expected in ((0, 22), (0.5, 11), (0.1, 20), (1, 0)):  # of 2 epochs of 11 steps
+        cnn_train.main(**parameters | {"plain": plain})
+        assert len(altered) == expected
+        altered.clear()
+
+
 def test_another_seed_gives_another_network(images, parameters):
     cnn_train.main(**parameters)
     first = read_state("data/cnn/model.pth")["conv1.weight"]
@@ -117,7 +131,8 @@ def test_batches_take_every_image_once_in_another_order_each_epoch():
 
 def test_the_notebooks_constant_learning_rate_stays_constant(images, parameters):
     notebook = {"optimizer": "adam", "schedule": "constant", "warmup": 0, "average": 0, "lr": 0.01}
-    notebook |= {"shift": 0, "rotation": 0, "scale": 0, "shear": 0, "weight_decay": 0}
+    notebook |= {"shift": 0, "rotation": 0, "scale": 0, "shear": 0, "elastic": 0}
+    notebook |= {"weight_decay": 0}
     cnn_train.main(**parameters | notebook)
     assert pd.read_csv("data/cnn/history.csv")["lr"].tolist() == [0.01, 0.01]
 

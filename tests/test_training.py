@@ -16,7 +16,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 import cnn_train
 from common.model import DigitClassification
-from training.augment import distort, draw_maps
+from training.augment import basis, distort, draw_weights
 from training.recipe import generator_for, make_optimizer, move_average, relative_rate
 
 STATES = Path(".dvc/tmp/training")
@@ -24,8 +24,8 @@ STATES = Path(".dvc/tmp/training")
 
 def maps(count=500, **changes):
     """Maps of `count` images, with no alteration but those named."""
-    none = {"shift": 0, "rotation": 0, "scale": 0, "shear": 0}
-    return draw_maps(count, generator_for(0, 1, "cpu"), **none | changes)
+    none = {"shift": 0, "rotation": 0, "scale": 0, "shear": 0, "elastic": 0}
+    return draw_weights(count, generator_for(0, 1, "cpu"), **none | changes)
 
 
 def test_without_alterations_an_image_stays_as_it_is():
@@ -73,6 +73,31 @@ def test_each_image_is_altered_by_a_draw_of_its_own_within_the_limits():
     sides = maps(scale=0.1)[:, [0, 1], [0, 1]].log()
     assert 0.095 < sides.abs().max() <= 0.1001
     assert not torch.equal(sides[:, 0], sides[:, 1])
+
+
+def test_bumps_move_every_pixel_as_far_and_neighbours_together():
+    still = maps(4000)
+    moved = maps(4000, elastic=0.6)
+    assert moved.shape == (4000, 2, 84)
+    places = basis(torch.device("cpu"))
+    moves = (moved @ places - still @ places[:3]).view(4000, 2, 28, 28)
+    spread = moves.std(0)  # of each pixel, over the images
+    assert spread.min() > 0.55
+    assert spread.max() < 0.65
+    assert moves.mean().abs() < 0.01
+    near = (moves[..., 1:] - moves[..., :-1]).std()
+    assert 0.02 < near < 0.2  # a pixel and the next one differ by far less than 0.6
+    apart = np.corrcoef(moves[:, 0, 14, 2], moves[:, 0, 14, 25])[0, 1]
+    assert abs(apart) < 0.1
+
+
+def test_a_bump_carries_what_is_under_it_and_leaves_the_rest():
+    image = torch.arange(28).expand(1, 28, 28) * 4 + torch.arange(28)[:, None] * 5
+    weights = torch.cat([maps(1), torch.zeros(1, 2, 81)], 2)
+    weights[0, 0, 3] = 50.0  # the first bump, beyond the upper left corner, far to the right
+    copy = distort(image.byte(), weights)[0]
+    assert copy[0, 0] == 0  # it comes from outside
+    torch.testing.assert_close(copy[20:, 20:], image[0, 20:, 20:].float(), atol=0.5, rtol=0)
 
 
 def test_another_epoch_and_another_seed_alter_otherwise():

@@ -1,30 +1,45 @@
 """Read and write the pipeline's files. Every write is atomic and equal for equal content."""
 
+import hashlib
 import io
 import json
 import math
 import os
-import tempfile
+import pickle
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
 
+class DamagedFileError(OSError):
+    """A file that is not what was written; str() says which, and what to do."""
+
+    def __init__(self, path, reason):
+        super().__init__(f"{path}: damaged: {reason}; delete it, and `dvc repro` makes it again")
+
+
 def write_bytes(path, content):
-    """Replace `path` by `content`, or leave it as it was: a file beside it, fsync, rename."""
+    """Replace `path` by `content`, or leave it as it was: a file beside it, fsync, rename.
+
+    A kill may leave the file beside it, which Git ignores, and the next write takes. OSError names
+    `path`, whichever step failed.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.part")
     try:
-        with open(descriptor, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+        os.replace(beside, path)
+    except BaseException as error:
+        beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            reason = f"could not be written: {error.strerror}"
+            raise type(error)(error.errno, reason, str(path)) from None
         raise
 
 
@@ -42,7 +57,11 @@ def write_metrics(path, metrics):
 
 def read_metrics(stage):
     """The metrics of a stage, name to number or text."""
-    return json.loads(Path(f"reports/metrics/{stage}.json").read_text(encoding="utf-8"))
+    path = Path(f"reports/metrics/{stage}.json")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedFileError(path, error) from None
 
 
 def write_rows(path, table):
@@ -66,21 +85,37 @@ def write_arrays(path, **arrays):
 
 
 def read_arrays(path):
-    """Name to array, from an .npz; its checksums are verified on reading."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    """Name to array, from an .npz; DamagedFileError where its checksums do not fit."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (BadZipFile, EOFError, ValueError) as error:
+        raise DamagedFileError(path, error) from None
 
 
-def write_state(path, state):
-    """Write a state dict of torch tensors, contiguous and on the CPU, for torch.load."""
+def pack_state(state):
+    """A state dict of torch tensors as bytes, contiguous and on the CPU, for torch.load."""
     # A clone, because a view would be saved with all of the tensor that it looks at.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     buffer = io.BytesIO()  # given a path, torch.save would store the temporary file's name inside
     torch.save(plain, buffer)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
-def read_state(path):
-    """A state dict; it holds tensors alone, since weights_only refuses to run pickled code."""
-    with open(path, "rb") as file:
-        return torch.load(file, map_location="cpu", weights_only=True)
+def fingerprint(content):
+    """The first 12 hexadecimal digits of the SHA-256 of some bytes, which tell of any damage."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def read_state(path, expected=None):
+    """A state dict; it holds tensors alone, since weights_only refuses to run pickled code.
+
+    DamagedFileError where it cannot be read, or has another fingerprint than the one expected.
+    """
+    content = Path(path).read_bytes()
+    if expected and (found := fingerprint(content)) != expected:
+        raise DamagedFileError(path, f"its SHA-256 begins with {found}, expected {expected}")
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise DamagedFileError(path, str(error).splitlines()[0]) from None

@@ -1,6 +1,7 @@
 """What this machine can do, and how to make the most of it."""
 
 import ctypes
+import os
 import sys
 
 import torch
@@ -16,6 +17,9 @@ def choose_device(device):
         raise ParameterError("train.device", "no CUDA device was found on this machine, got 'cuda'")
     if device == "mps" and not torch.backends.mps.is_available():
         raise ParameterError("train.device", "no Apple GPU was found on this machine, got 'mps'")
+    if device == "cuda":
+        # Without it cuBLAS is not deterministic, and torch refuses to use it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return torch.device(device)
 
 

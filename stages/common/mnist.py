@@ -19,7 +19,6 @@ def read_images(path):
     return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"]).long()
 
 
-def read_names(path):
+def read_names(arrays):
     """The data set's name as people write it, and the names of its ten classes."""
-    arrays = read_arrays(path)
     return TITLES[str(arrays["dataset"])], arrays["classes"].tolist()

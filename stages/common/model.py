@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+MODEL = "data/cnn/model.pth"
+
 
 class DigitClassification(nn.Module):
     """Three convolution blocks, then two linear layers: images (n, 1, 28, 28) to logits (n, 10).

@@ -17,13 +17,13 @@ def hold_out(count, share):
     return order[held_out:], order[:held_out]
 
 
-def batches(count, batch_size, seed, epoch):
+def batches(count, batch_size, seed, epoch, device="cpu"):
     """The indices 0 … count - 1 in an order given by (seed, epoch), cut into batches.
 
     The rest that fills no batch is left out: BatchNorm cannot learn from a single image.
     """
     # NumPy mixes the two; torch's generator on the CPU would use the low 32 bits of a sum alone.
-    order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count))
+    order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count)).to(device)
     return order[: count - count % batch_size].split(batch_size)
 
 

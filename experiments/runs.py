@@ -1,0 +1,57 @@
+"""Runs of the pipeline with other parameters, as DVC experiments of the current commit: what they
+are called, how they are started, and what came out."""
+
+import json
+import re
+import subprocess
+
+import yaml
+
+METRICS = ("train", "evaluate")
+
+
+class RunError(RuntimeError):
+    """A run that ended with an error; str() is what it printed last."""
+
+
+def git(*arguments):
+    """What `git ARGUMENTS` prints, or None where it fails."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def name_of(overrides):
+    """The name of the experiment with these parameters: train.lr=0.1, train.seed=3 → lr=0.1,seed=3.
+
+    Of sections, only `train` is left out. What Git allows in no name becomes a dash.
+    """
+    short = ",".join(override.lstrip("+").removeprefix("train.") for override in overrides)
+    return re.sub(r"[^\w.,=+-]+|\.\.+", "-", short).strip(".-") or "default"
+
+
+def ref_of(name):
+    """The Git reference of the current commit's experiment of this name."""
+    head = git("rev-parse", "HEAD")
+    return f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+
+
+def results_of(name):
+    """(parameters, metrics) of a finished experiment of the current commit, or None."""
+    ref = ref_of(name)
+    files = [git("show", f"{ref}:reports/metrics/{stage}.json") for stage in METRICS]
+    if None in files:
+        return None
+    metrics = {key: value for file in files for key, value in json.loads(file).items()}
+    return yaml.safe_load(git("show", f"{ref}:params.yaml")), metrics
+
+
+def run(overrides):
+    """Run the pipeline up to `evaluate` with these parameters, in a copy of the last commit.
+
+    RunError tells how it ended. What is being edited in the workspace takes no part.
+    """
+    settings = [argument for override in overrides for argument in ("-S", override)]
+    command = ["dvc", "exp", "run", "--temp", "--name", name_of(overrides), *settings, "evaluate"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RunError("\n".join(done.stdout.strip().splitlines()[-12:]))

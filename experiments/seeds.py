@@ -1,0 +1,70 @@
+"""Train with many seeds, as DVC experiments, to see how far the results depend on chance.
+
+make seeds [N=10] [SET="-S train.epochs=1"] runs seeds 1 to N of the last commit with these
+parameters, one after the other. Those that are there already are not run again, so that what was
+interrupted goes on. Prints a table, and writes it to reports/seeds.json under the parameters' name.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from runs import RunError, name_of, results_of, run
+
+TABLE = Path("reports/seeds.json")
+SAME = ("images", "precision", "device", "threads", "torch")  # what the runs must have in common
+
+
+def summarise(runs):
+    """What is to be said of the metrics of several runs that differ in their seed alone."""
+    table = pd.DataFrame(runs)
+    described = {name: table[name].unique().tolist() for name in SAME}
+    mixed = {name: values for name, values in described.items() if len(values) > 1}
+    if mixed:
+        raise RunError(f"these runs cannot be taken together: {mixed}")
+    accuracy = table["accuracy"]
+    described = {name: values[0] for name, values in described.items()}
+    described |= {"seeds": len(table), "mean": accuracy.mean(), "sd": accuracy.std()}
+    described |= {"min": accuracy.min(), "max": accuracy.max(), "loss": table["loss"].mean()}
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in described.items()
+    } | {"errors": table["errors"].tolist()}
+
+
+def main(count, settings):
+    runs = []
+    for seed in tqdm(range(1, count + 1), unit="seed", disable=None):
+        overrides = [*settings, f"train.seed={seed}"]
+        name, started = name_of(overrides), time.perf_counter()
+        if results_of(name) is None:
+            run(overrides)
+        _, metrics = results_of(name)
+        runs.append(metrics)
+        took = time.perf_counter() - started
+        tqdm.write(f"{name}: {metrics['accuracy']:.2%}, {metrics['errors']} errors, {took:.0f} s")
+        sys.stdout.flush()
+
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    table[name_of(settings)] = summarise(runs)
+    TABLE.write_text(json.dumps(table, indent=2) + "\n")
+    columns = ["seeds", "mean", "sd", "min", "max", "loss", "images", "precision"]
+    print(pd.DataFrame(table).T[columns].to_markdown())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train with many seeds, as DVC experiments.")
+    parser.add_argument("count", type=int, help="how many seeds")
+    parser.add_argument(
+        "-S", action="append", default=[], metavar="train.epochs=1", dest="settings"
+    )
+    arguments = parser.parse_args()
+    try:
+        main(arguments.count, arguments.settings)
+    except RunError as error:
+        sys.exit(str(error))

@@ -1,0 +1,109 @@
+"""Training in several processes, each of which learns from its share of every batch.
+
+train.processes starts them on this machine; torchrun starts them on one or many. They add up their
+gradients (torch's DistributedDataParallel) and counts over gloo, or nccl between CUDA devices.
+"""
+
+import os
+import sys
+
+import torch
+import torch.distributed as dist
+from torch.multiprocessing import ProcessExitedException, spawn
+
+from common.params import ParameterError, ended_in_one_line
+
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+def are_started():
+    """Whether this is one of several processes, as the environment says in torchrun's way."""
+    return "RANK" in os.environ
+
+
+def start(main, settings, device):
+    """Call `main` with `settings` in as many processes as they say, and wait for all of them.
+
+    If one fails, the others are ended, and so is this one. torch's elastic launcher would put each
+    into a session of its own, where it would go on after a SIGKILL of `dvc repro`; those of
+    torch.multiprocessing end with the process that started them.
+    """
+    count = settings["processes"]
+    most = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, count)
+    if count > most:
+        reason = f"should be at most {most}, the number of GPUs here, got {count}"
+        raise ParameterError("train.processes", reason)
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    meeting = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store above, which listens already
+        "WORLD_SIZE": str(count),
+        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", LOOPBACK),
+    }
+    threads = max(1, torch.get_num_threads() // count)
+    try:
+        spawn(run_one, (main, settings, meeting, threads), count)
+    except ProcessExitedException as error:
+        if error.exit_code > 0:
+            sys.exit(error.exit_code)  # it has said why
+        reason = f"process {error.error_index + 1} of {count} was ended by {error.signal_name}"
+        raise ChildProcessError(f"{reason}: nothing was written") from None
+
+
+def run_one(rank, main, settings, meeting, threads):
+    """What each process does."""
+    os.environ.update(meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+    torch.set_num_threads(threads)
+    with ended_in_one_line("train"):
+        main(**settings)
+
+
+def meet(device):
+    """Join the other processes: this one's rank, and how many there are; (0, 1) if it is alone."""
+    if not are_started():
+        return 0, 1
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def share(model):
+    """The model, with gradients that are the mean over all processes."""
+    if not dist.is_initialized():
+        return model
+    return torch.nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False)
+
+
+def add_up(tensor):
+    """The sum of the processes' tensors, in place; the tensor."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def average_statistics(model):
+    """Replace BatchNorm's running statistics, which each process has of its own images, by the
+    mean over all processes. (SyncBatchNorm takes no tensors of the CPU.)
+    """
+    if dist.is_initialized():
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                add_up(buffer).div_(dist.get_world_size())
+
+
+def tell(value):
+    """The first process's value, in all of them."""
+    if not dist.is_initialized():
+        return value
+    told = [value]
+    dist.broadcast_object_list(told)
+    return told[0]
+
+
+def part():
+    """Leave the other processes, when all have come here: none has failed."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
