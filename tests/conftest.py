@@ -1,6 +1,10 @@
 """What tests share: a workspace with small parameters, and a small data set."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from contextlib import chdir
 from pathlib import Path
 
@@ -97,6 +101,40 @@ def written(workspace):
         }
 
     return read
+
+
+def outputs(written):
+    """What a training wrote, without the state that it may have left."""
+    return {name: content for name, content in written().items() if not name.startswith(".dvc")}
+
+
+@pytest.fixture
+def start():
+    """A function that starts a real training in the current folder, in a session of its own."""
+    started = []
+
+    def start(**changes):
+        parameters = small_params()
+        parameters["train"] |= {"epochs": 6} | changes
+        Path("params.yaml").write_text(yaml.safe_dump(parameters))
+        started.append(
+            subprocess.Popen(
+                [sys.executable, ROOT / "stages/cnn_train.py"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+                env={name: value for name, value in os.environ.items() if name != "DVC_ROOT"},
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:  # of a test that failed
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def copy_project(folder):

@@ -2,16 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from conftest import ROOT, small_params
+from conftest import outputs, small_params
 from torch.nn.functional import affine_grid, grid_sample
 
 import cnn_train
@@ -148,32 +145,10 @@ def test_weight_decay_draws_weights_to_zero(name):
     assert (model.weight.abs() < before.abs()).all()
 
 
-def results(written):
-    """What a training wrote, without the state that it may have left."""
-    return {name: content for name, content in written().items() if not name.startswith(".dvc")}
-
-
-def start(**changes):
-    """A real training in a process of its own, in the current folder."""
-    parameters = small_params()
-    parameters["train"] |= {"epochs": 6} | changes
-    Path("params.yaml").write_text(yaml.safe_dump(parameters))
-    return subprocess.Popen(
-        [sys.executable, ROOT / "stages/cnn_train.py"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        env={name: value for name, value in os.environ.items() if name != "DVC_ROOT"},
-    )
-
-
-def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(images, written):
+def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(images, written, start):
     undisturbed = start()
     assert undisturbed.wait(120) == 0, undisturbed.stderr.read()
-    expected = results(written)
+    expected = outputs(written)
     for path in expected:
         if not path.startswith("data/mnist"):
             Path(path).unlink()
@@ -194,7 +169,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(images, wr
         assert process.wait(120) == 0
         went_on += "going on after epoch" in process.stdout.read()
     assert went_on > 0
-    assert results(written) == expected
+    assert outputs(written) == expected
     assert [*STATES.iterdir()] == []
 
 
@@ -203,7 +178,7 @@ def test_a_damaged_or_foreign_state_is_set_aside_and_training_starts_anew(
 ):
     parameters = small_params()["train"]
     cnn_train.main(**parameters)
-    expected = results(written)
+    expected = outputs(written)
     monkeypatch.setattr(cnn_train.UnfinishedTraining, "remove", lambda self: self.lock.release())
     cnn_train.main(**parameters)
     (state,) = (path for path in STATES.iterdir() if path.suffix != ".lock")
@@ -218,7 +193,7 @@ def test_a_damaged_or_foreign_state_is_set_aside_and_training_starts_anew(
         captured = capsys.readouterr()
         assert captured.err.count("not the state of this training") == 1
         assert "going on" not in captured.out
-        assert results(written) == expected
+        assert outputs(written) == expected
 
     capsys.readouterr()
     cnn_train.main(**parameters | {"seed": 1})  # another training does not look at it
@@ -228,7 +203,7 @@ def test_a_damaged_or_foreign_state_is_set_aside_and_training_starts_anew(
     cnn_train.main(**parameters)
     captured = capsys.readouterr()
     assert "not the state of this training" in captured.err
-    assert results(written) == expected
+    assert outputs(written) == expected
 
 
 def test_two_equal_trainings_at_once_share_no_state(images, written, capsys, monkeypatch):
@@ -247,7 +222,7 @@ def test_two_equal_trainings_at_once_share_no_state(images, written, capsys, mon
     assert [*STATES.iterdir()] == []
 
 
-def test_ctrl_c_stops_within_a_second_with_one_line(images):
+def test_ctrl_c_stops_within_a_second_with_one_line(images, start):
     process = start(epochs=1000)
     process.stdout.readline()
     started = time.perf_counter()
@@ -260,11 +235,11 @@ def test_ctrl_c_stops_within_a_second_with_one_line(images):
 
 
 def test_the_line_about_a_loss_that_is_not_finite_says_where(images, written):
-    before = results(written)
+    before = outputs(written)
     changes = {"lr": 1e30, "schedule": "constant", "warmup": 0, "average": 0, "epochs": 3}
     with pytest.raises(cnn_train.ParameterError) as refused:
         cnn_train.main(**small_params()["train"] | changes)
     assert str(refused.value).startswith(
         "params.yaml: train.lr: the loss is not finite in epoch 1, step 2, at a rate of 1e+30: try"
     )
-    assert results(written) == before
+    assert outputs(written) == before

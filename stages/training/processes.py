@@ -4,12 +4,15 @@ train.processes starts them on this machine; torchrun starts them on one or many
 gradients (torch's DistributedDataParallel) and counts over gloo, or nccl between CUDA devices.
 """
 
+import logging
 import os
 import sys
+from threading import RLock
 
 import torch
 import torch.distributed as dist
 from torch.multiprocessing import ProcessExitedException, spawn
+from tqdm import tqdm
 
 from common.params import ParameterError, ended_in_one_line
 
@@ -42,6 +45,7 @@ def start(main, settings, device):
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", LOOPBACK),
     }
     threads = max(1, torch.get_num_threads() // count)
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
     try:
         spawn(run_one, (main, settings, meeting, threads), count)
     except ProcessExitedException as error:
@@ -55,6 +59,7 @@ def run_one(rank, main, settings, meeting, threads):
     """What each process does."""
     os.environ.update(meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
     torch.set_num_threads(threads)
+    tqdm.set_lock(RLock())  # its own is a semaphore, which a killed process would leave behind
     with ended_in_one_line("train"):
         main(**settings)
 
