@@ -1,9 +1,11 @@
 """Parameters and files: what is wrong is said in one line, and nothing is lost."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import surfaces
@@ -72,10 +74,19 @@ BROKEN = {
     "surfaces: 3": "surfaces: missing",
     "surfaces: [": "not valid YAML",
     "surfaces: !!python/object/apply:os.mkdir [exploited]": "not valid YAML",
+    "surfaces: {points: 2, points: 3}": "found 'points' twice",
+    "surfaces: {}\nsurfaces: {}": "found 'surfaces' twice",
+    "surfaces: " + "[" * 5000: "nested too deeply",
+    "surfaces: {points: " + "9" * 200_000 + "}": "more than 100,000 bytes",
+    "surfaces: 2001-13-45": "not valid YAML",
+    "surfaces: !!int x": "not valid YAML",
+    "surfaces: \x00": "not valid YAML",
+    'surfaces: {"\\e[31m\\n": 1}': r"surfaces.\x1b[31m\n: unknown parameter, got 1",
+    "surfaces: &a {pints: [*a]}": "surfaces.pints: unknown parameter, got [{'pints': [...]}]",
 }
 
 
-@pytest.mark.parametrize("text", BROKEN)
+@pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:20])
 def test_a_broken_file_is_refused_and_nothing_in_it_is_run(text, workspace, capsys):
     Path("params.yaml").write_text(text)
     assert BROKEN[text] in stopped_line(capsys)
@@ -139,8 +150,44 @@ def test_a_flipped_byte_in_an_array_is_found_on_reading(workspace):
     content = bytearray(Path("arrays.npz").read_bytes())
     content[400] ^= 1
     Path("arrays.npz").write_bytes(content)
-    with pytest.raises(Exception, match="CRC"):
+    with pytest.raises(files.DamagedFileError, match=r"arrays\.npz: damaged: .*CRC.*; delete it"):
         files.read_arrays("arrays.npz")
+    Path("arrays.npz").write_bytes(content[:300])
+    with pytest.raises(files.DamagedFileError, match=r"arrays\.npz: damaged"):
+        files.read_arrays("arrays.npz")
+
+
+def test_weights_that_are_damaged_or_not_those_expected_are_refused(workspace):
+    content = files.pack_state({"weight": torch.arange(5.0)})
+    Path("model.pth").write_bytes(content)
+    state = files.read_state("model.pth", expected=files.fingerprint(content))
+    assert torch.equal(state["weight"], torch.arange(5.0))
+    other = r"model\.pth: damaged: its SHA-256 begins with [0-9a-f]{12}, expected 0123456789ab"
+    with pytest.raises(files.DamagedFileError, match=other):
+        files.read_state("model.pth", expected="0123456789ab")
+    for damaged in (content[:200], b"", b"<html>", content.replace(b"PK", b"XX")):
+        Path("model.pth").write_bytes(damaged)
+        with pytest.raises(files.DamagedFileError, match=r"model\.pth: damaged: "):
+            files.read_state("model.pth")
+
+
+def test_weights_that_are_code_are_not_run(workspace):
+    class Attack:
+        def __reduce__(self):
+            return os.mkdir, ("exploited",)
+
+    torch.save({"weight": Attack()}, "model.pth")
+    with pytest.raises(files.DamagedFileError):
+        files.read_state("model.pth")
+    assert not Path("exploited").exists()
+
+
+def test_damaged_metrics_are_named(workspace):
+    files.write_metrics("reports/metrics/train.json", {"loss": 1.0})
+    assert files.read_metrics("train") == {"loss": 1.0}
+    Path("reports/metrics/train.json").write_text('{"loss": 1')
+    with pytest.raises(files.DamagedFileError, match=r"reports/metrics/train\.json: damaged"):
+        files.read_metrics("train")
 
 
 def test_what_is_half_written_never_stays(workspace, monkeypatch):
@@ -150,7 +197,30 @@ def test_what_is_half_written_never_stays(workspace, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="could not be written: No space left on device: 'kept'"):
         files.write_bytes("kept", b"after")
     assert Path("kept").read_bytes() == b"before"
     assert sorted(path.name for path in workspace.iterdir()) == ["kept", "params.yaml"]
+
+
+def test_what_a_kill_left_half_written_is_taken_by_the_next_write(workspace):
+    Path(".kept.part").write_bytes(b"a half")
+    files.write_bytes("kept", b"whole")
+    assert sorted(path.name for path in workspace.iterdir()) == ["kept", "params.yaml"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_one_line(workspace, capsys):
+    Path("reports").mkdir(mode=0o500)
+    with pytest.raises(SystemExit) as stopped:
+        run(surfaces.main, section="surfaces")
+    assert stopped.value.code == 1
+    assert re.fullmatch(r"reports/.*: could not be written: .*\n", capsys.readouterr().err)
+
+
+def test_a_file_where_a_folder_should_be_is_one_line(workspace, capsys):
+    Path("reports").touch()
+    with pytest.raises(SystemExit) as stopped:
+        run(surfaces.main, section="surfaces")
+    assert stopped.value.code == 1
+    assert re.fullmatch(r"reports/.*: could not be written: .*\n", capsys.readouterr().err)

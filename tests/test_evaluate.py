@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluate
-from common.files import write_state
+from common.files import DamagedFileError, fingerprint, pack_state, write_bytes, write_metrics
 from common.model import DigitClassification, scale
 from common.statistics import wilson_interval
 
@@ -49,7 +49,9 @@ def test_recall_counts_each_class_by_itself():
 
 def test_the_stage_reports_what_its_predictions_say(images, written):
     torch.manual_seed(0)
-    write_state("data/cnn/model.pth", DigitClassification().state_dict())
+    weights = pack_state(DigitClassification().state_dict())
+    write_bytes("data/cnn/model.pth", weights)
+    write_metrics("reports/metrics/train.json", {"weights": fingerprint(weights)})
     evaluate.main(calibration_bins=15, batch_size=20)
     first = written()
     evaluate.main(calibration_bins=15, batch_size=20)
@@ -85,6 +87,21 @@ def test_a_checkpoint_with_code_inside_is_refused(images):
 
     Path("data/cnn").mkdir()
     torch.save({"conv1.weight": Exploit()}, "data/cnn/model.pth")
-    with pytest.raises(Exception, match=r"[Ww]eights.?only"):
+    weights = fingerprint(Path("data/cnn/model.pth").read_bytes())  # the attacker knows how
+    write_metrics("reports/metrics/train.json", {"weights": weights})
+    with pytest.raises(DamagedFileError, match=r"[Ww]eights.?only"):
         evaluate.main(calibration_bins=15, batch_size=20)
     assert not Path("exploited").exists()
+
+
+def test_weights_that_are_not_those_of_the_training_are_not_evaluated(results, written):
+    before = written()
+    content = Path("data/cnn/model.pth").read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    other = pack_state(DigitClassification().state_dict())
+    for wrong in (flipped, content[:-1], other):
+        Path("data/cnn/model.pth").write_bytes(wrong)
+        with pytest.raises(DamagedFileError, match=r"data/cnn/model\.pth: .* SHA-256 begins with"):
+            evaluate.main(calibration_bins=15, batch_size=20)
+    assert written() == before | {"data/cnn/model.pth": other}

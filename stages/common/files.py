@@ -5,7 +5,7 @@ import io
 import json
 import math
 import os
-import pickle
+from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -36,7 +36,8 @@ def write_bytes(path, content):
             os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         if isinstance(error, OSError):
             reason = f"could not be written: {error.strerror}"
             raise type(error)(error.errno, reason, str(path)) from None
@@ -117,5 +118,6 @@ def read_state(path, expected=None):
         raise DamagedFileError(path, f"its SHA-256 begins with {found}, expected {expected}")
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise DamagedFileError(path, str(error).splitlines()[0]) from None
+    except Exception as error:  # bytes that are no checkpoint may look like anything else
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DamagedFileError(path, reason) from None
