@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 READY := .venv/ready
 # For what runs `python` by name, as the stages do. Not exported: .venv is made with another.
 ACTIVE := PATH="$(CURDIR)/.venv/bin:$$PATH"
-FORMATTED := stages experiments tests benchmarks
+FORMATTED := stages tools tests benchmarks
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome \
 	|| command -v "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
@@ -93,4 +93,4 @@ lock: $(READY)
 		--generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
 
 seeds: $(READY)
-	$(ACTIVE) python experiments/seeds.py $(N) $(SET)
+	$(ACTIVE) python tools/seeds.py $(N) $(SET)

@@ -21,6 +21,8 @@ from common.files import write_arrays
 from common.mnist import TEST, TRAIN
 
 ROOT = Path(__file__).resolve().parent.parent
+# The stages run with this very Python.
+HERE = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 SMALL = {
     "surfaces": {"points": 12, "steps": 3000},
     "xor": {"steps": 60, "snapshot_every": 20, "starts": 30},
@@ -147,3 +149,37 @@ def copy_project(folder):
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
     (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
+
+
+def make_repository(folder):
+    """The project as it stands, in a Git repository with a first commit, on the digits."""
+    copy_project(folder)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["data"]["dataset"] = "digits"
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    for name in ("name", "email"):
+        subprocess.run(["git", "config", f"user.{name}", "test"], cwd=folder, check=True)
+    subprocess.run(["git", "config", "commit.gpgsign", "false"], cwd=folder, check=True)
+    commit(folder)
+    return folder
+
+
+def commit(folder):
+    """Commit all that Git does not ignore."""
+    for command in (["add", "."], ["commit", "-qm", "all"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
+def dvc(folder, *arguments, status=0):
+    """What `dvc ARGUMENTS` prints in a folder."""
+    done = subprocess.run(
+        ["dvc", *arguments],
+        cwd=folder,
+        env=HERE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == status, done.stdout
+    return done.stdout

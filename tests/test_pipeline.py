@@ -2,21 +2,16 @@
 
 import ast
 import inspect
-import os
 import re
 import subprocess
-import sys
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, copy_project
+from conftest import HERE, ROOT, commit, dvc, make_repository
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
-# The stages run with this very Python.
-HERE = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def local_imports(path):
@@ -104,43 +99,13 @@ def test_every_file_that_a_stage_reads_is_made_by_another_and_every_plot_has_its
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     """The project in a fresh repository whose path has a space in it, on the digits."""
-    folder = tmp_path_factory.mktemp("a project")
-    copy_project(folder)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["data"]["dataset"] = "digits"
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    commit(folder)
-    return folder
-
-
-def commit(folder):
-    """Commit all that Git does not ignore."""
-    identity = {
-        f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-    }
-    for command in (["add", "."], ["-c", "commit.gpgsign=false", "commit", "-qm", "all"]):
-        subprocess.run(["git", *command], cwd=folder, env=os.environ | identity, check=True)
+    return make_repository(tmp_path_factory.mktemp("a project"))
 
 
 @pytest.fixture(scope="module")
 def first_run(repository):
     """What the first `dvc repro` in the repository prints."""
     return dvc(repository, "repro")
-
-
-def dvc(folder, *arguments, status=0):
-    """What `dvc ARGUMENTS` prints in a folder."""
-    done = subprocess.run(
-        ["dvc", *arguments],
-        cwd=folder,
-        env=HERE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == status, done.stdout
-    return done.stdout
 
 
 def change(folder, section, name, value):

@@ -1,0 +1,61 @@
+"""Runs with other parameters, as DVC experiments, in a repository of their own."""
+
+import json
+import statistics
+import subprocess
+import sys
+
+import pytest
+from conftest import HERE, ROOT, commit, dvc, make_repository
+
+from runs import name_of
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A repository with images, in which nothing was trained."""
+    folder = make_repository(tmp_path_factory.mktemp("experiments"))
+    dvc(folder, "repro", "--quiet", "download_mnist")
+    commit(folder)
+    return folder
+
+
+def seeds(folder, *arguments):
+    command = [sys.executable, ROOT / "tools/seeds.py", *arguments]
+    return subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
+
+
+def test_an_experiment_is_called_by_its_parameters():
+    assert name_of(["train.lr=0.1", "train.seed=3"]) == "lr=0.1,seed=3"
+    assert name_of(["xor.lr=1", "+train.new=a b/c:d"]) == "xor.lr=1,new=a-b-c-d"
+    assert name_of([]) == "default"
+
+
+def test_seeds_are_trained_once_and_summed_up(repository):
+    (repository / "params.yaml").write_text(
+        (repository / "params.yaml").read_text() + "# an edit that takes no part\n"
+    )
+    first = seeds(repository, "2", "-S", "train.epochs=1")
+    assert first.returncode == 0, first.stderr
+    table = json.loads((repository / "reports/seeds.json").read_text())
+    entry = table["epochs=1"]
+    accuracies = [1 - errors / 360 for errors in entry["errors"]]
+    assert entry["seeds"] == len(accuracies) == 2
+    assert entry["mean"] == pytest.approx(statistics.mean(accuracies), abs=1e-6)
+    assert entry["sd"] == pytest.approx(statistics.stdev(accuracies), abs=1e-6)
+    assert (entry["min"], entry["max"]) == pytest.approx((min(accuracies), max(accuracies)))
+    assert "epochs=1,seed=2" in dvc(repository, "exp", "list", "--name-only")
+
+    again = seeds(repository, "2", "-S", "train.epochs=1")
+    assert all(line.endswith(" 0 s") for line in again.stdout.splitlines()[:2])
+    assert json.loads((repository / "reports/seeds.json").read_text()) == table
+
+
+def test_a_run_that_fails_says_why_and_changes_no_table(repository):
+    table = repository / "reports/seeds.json"
+    before = table.read_text() if table.exists() else None
+    failed = seeds(repository, "2", "-S", "train.lr=-1")
+    assert failed.returncode == 1
+    assert "params.yaml: train.lr: should be greater than 0, got -1" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert (table.read_text() if table.exists() else None) == before
