@@ -52,6 +52,7 @@ def main(count, settings):
 
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     table[name_of(settings)] = summarise(runs)
+    TABLE.parent.mkdir(exist_ok=True)
     TABLE.write_text(json.dumps(table, indent=2) + "\n")
     columns = ["seeds", "mean", "sd", "min", "max", "loss", "images", "precision"]
     print(pd.DataFrame(table).T[columns].to_markdown())
