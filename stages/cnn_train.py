@@ -7,9 +7,9 @@ reads   params.yaml: train
         data/mnist/train.npz        images to learn from, a share of them held out for validation
         data/mnist/test.npz         images that are only looked at: they choose nothing
 writes  data/cnn/model.pth          the network after the last epoch, as a plain state dict
-        data/cnn/history.csv        a row an epoch: lr, and loss and accuracy of each split; of the
-                                    training images as they were learned from, of the others in
-                                    eval mode and float32
+        data/cnn/history.csv        a row an epoch: lr at its first step, and loss and accuracy of
+                                    each split; of the training images as they were learned from,
+                                    of the others in eval mode and float32
         reports/metrics/train.json  loss and accuracy of the final network, in eval mode and
                                     float32, on what it learned from and what was held out; the
                                     fingerprint of model.pth; what it was trained with
@@ -97,6 +97,7 @@ def main(
     precision = choose_precision(precision, device)
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
     torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 on a GPU too
 
     images, labels = (tensor.to(device) for tensor in read_images(TRAIN))
     learned, held_out = hold_out(len(labels), validation)
@@ -120,14 +121,13 @@ def main(
     torch.manual_seed(seed)
     model = DigitClassification().to(device, memory_format=torch.channels_last)
     averaged = deepcopy(model) if average else model
-    shared = ranks.share(model)
     optimizer = make_optimizer(optimizer, model, lr, weight_decay)
     rate = partial(relative_rate, steps=total, schedule=schedule, warmup=warmup)
     scheduler = LambdaLR(optimizer, rate)
 
     def forward(images, labels):
         with autocast:
-            logits = shared(scale_pixels(images))
+            logits = model(scale_pixels(images))
             return cross_entropy(logits, labels, label_smoothing=label_smoothing), logits
 
     def score(split, images, labels):
@@ -140,7 +140,7 @@ def main(
         return {f"{split}_loss": loss / len(labels), f"{split}_acc": correct / len(labels)}
 
     if compile == "auto":
-        compile = epochs * len(labels) > WORTH_COMPILING
+        compile = device.type != "mps" and epochs * len(labels) > WORTH_COMPILING
     compiled = compile and can_compile(device)
     if compiled:
         forward = torch.compile(forward, mode="reduce-overhead" if device.type == "cuda" else None)
@@ -169,7 +169,7 @@ def main(
             disable=None if first else True,  # None: no bar in a log
         )
         for step, batch in enumerate(batches(len(labels), batch_size, seed, epoch, device)):
-            pixels, answers = images[batch[mine]], labels[batch[mine]]
+            pixels, answers = images[batch[mine]].float(), labels[batch[mine]]
             taken = (epoch - 1) * steps + step
             if taken < altered:
                 # The draws are those of the whole batch, so that processes draw as one would.
@@ -177,6 +177,7 @@ def main(
             loss, logits = forward(pixels, answers)
             optimizer.zero_grad()
             loss.backward()
+            ranks.average_gradients(model)
             optimizer.step()
             scheduler.step()
             if average:
@@ -195,7 +196,8 @@ def main(
         speed = steps * batch_size / (time.perf_counter() - started)
 
         ranks.average_statistics(model)
-        ranks.average_statistics(averaged)
+        if average:
+            ranks.average_statistics(averaged)
         for split in watched:
             row |= score(split, *watched[split])
         wrong = losses.isfinite().logical_not().nonzero().flatten().tolist()

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 
 import numpy as np
@@ -134,8 +134,8 @@ def start():
         return started[-1]
 
     yield start
-    for process in started:  # of a test that failed
-        if process.poll() is None:
+    for process in started:  # and what a failed test left
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 

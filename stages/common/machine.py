@@ -26,8 +26,11 @@ def choose_device(device):
 def choose_precision(precision, device):
     """The type to multiply in; auto is bfloat16 where the processor has instructions for it."""
     if precision == "auto":
-        cpu = torch.cpu.get_capabilities()  # without these instructions bfloat16 is the slower one
-        fast = device.type == "cuda" or cpu.get("amx_bf16") or cpu.get("avx512_bf16")
+        # Without its instructions bfloat16 is the slower one.
+        cpu = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        fast = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bfloat16" if fast else "float32"
     return getattr(torch, precision)
 

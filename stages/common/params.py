@@ -94,23 +94,21 @@ def ended_in_one_line(section):
     """End the process on an error that a user can mend, with one line on standard error.
 
     The exit status is 2 for a wrong parameter, 1 for a file that cannot be read or written and for
-    a result that is not finite, 130 for Ctrl-C. Of several processes on a machine one speaks of
-    what all of them find.
+    a result that is not finite, 130 for Ctrl-C.
     """
-    aloud = os.environ.get("LOCAL_RANK", "0") == "0"
     try:
         yield
     except ValidationError as error:
         stop(2, *explain(error, section))
     except ParameterError as error:
-        stop(2, *[error][:aloud])
+        stop(2, error)
     except FileNotFoundError as error:
         stop(1, f"{error.filename}: not found; `dvc repro` makes what a stage reads")
     except FloatingPointError as error:
         stop(1, f"{error}: try smaller numbers in {section}, of {PARAMS}")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        stop(1, f"{where}{error.strerror or error}")
+        stop(1, f"{where}{error.strerror or error}", alone=error.errno is not None)
     except KeyboardInterrupt:
         if "LOCAL_RANK" not in os.environ:
             print("interrupted", file=sys.stderr, flush=True)
@@ -133,8 +131,11 @@ def run(main, section):
         validated(**given)
 
 
-def stop(status, *lines):
-    """End the process: the lines on standard error, and the exit status."""
-    for line in lines:
-        print(line, file=sys.stderr)
+def stop(status, *lines, alone=False):
+    """End the process: the lines on standard error, and the exit status.
+
+    Of several processes on a machine the first one speaks; each does of what it found `alone`.
+    """
+    if alone or os.environ.get("LOCAL_RANK", "0") == "0":
+        print(*lines, sep="\n", file=sys.stderr)
     sys.exit(status)

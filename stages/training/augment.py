@@ -51,10 +51,10 @@ def basis(device):
 
 
 def distort(images, weights):
-    """Copies (n, 28, 28) float32 of images (n, 28, 28) uint8; what comes from outside is 0.
+    """Copies of images (n, 28, 28) float32; what comes from outside is 0.
 
     torchvision draws one map for a whole batch (vision issue 8484), hence grid_sample.
     """
     places = weights @ basis(images.device)[: weights.shape[2]]  # (n, 2, 784), in pixels
     grid = places.view(-1, 2, SIDE, SIDE).permute(0, 2, 3, 1) / (SIDE / 2)
-    return grid_sample(images[:, None].float(), grid, align_corners=False)[:, 0]
+    return grid_sample(images[:, None], grid, align_corners=False)[:, 0]

@@ -1,13 +1,14 @@
 """Training in several processes, each of which learns from its share of every batch.
 
 train.processes starts them on this machine; torchrun starts them on one or many. They add up their
-gradients (torch's DistributedDataParallel) and counts over gloo, or nccl between CUDA devices.
+gradients and counts over gloo, or nccl between CUDA devices.
 """
 
 import logging
 import os
 import sys
-from threading import RLock
+from multiprocessing import parent_process
+from threading import RLock, Thread
 
 import torch
 import torch.distributed as dist
@@ -16,7 +17,8 @@ from tqdm import tqdm
 
 from common.params import ParameterError, ended_in_one_line
 
-LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+LOOPBACK = {"linux": "lo", "darwin": "lo0"}
+GRACE = 10  # seconds for the other processes to say what they have to, when one has failed
 
 
 def are_started():
@@ -28,8 +30,7 @@ def start(main, settings, device):
     """Call `main` with `settings` in as many processes as they say, and wait for all of them.
 
     If one fails, the others are ended, and so is this one. torch's elastic launcher would put each
-    into a session of its own, where it would go on after a SIGKILL of `dvc repro`; those of
-    torch.multiprocessing end with the process that started them.
+    into a session of its own, where it would go on after a SIGKILL of `dvc repro`.
     """
     count = settings["processes"]
     most = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, count)
@@ -42,12 +43,15 @@ def start(main, settings, device):
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store above, which listens already
         "WORLD_SIZE": str(count),
-        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", LOOPBACK),
     }
+    if sys.platform in LOOPBACK:
+        meeting["GLOO_SOCKET_IFNAME"] = LOOPBACK[sys.platform]
     threads = max(1, torch.get_num_threads() // count)
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
     try:
-        spawn(run_one, (main, settings, meeting, threads), count)
+        context = spawn(run_one, (main, settings, meeting, threads), count, join=False)
+        while not context.join(grace_period=GRACE):
+            pass
     except ProcessExitedException as error:
         if error.exit_code > 0:
             sys.exit(error.exit_code)  # it has said why
@@ -56,7 +60,8 @@ def start(main, settings, device):
 
 
 def run_one(rank, main, settings, meeting, threads):
-    """What each process does."""
+    """What each process does, as long as the one that started it is there."""
+    Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
     os.environ.update(meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
     torch.set_num_threads(threads)
     tqdm.set_lock(RLock())  # its own is a semaphore, which a killed process would leave behind
@@ -74,11 +79,19 @@ def meet(device):
     return dist.get_rank(), dist.get_world_size()
 
 
-def share(model):
-    """The model, with gradients that are the mean over all processes."""
-    if not dist.is_initialized():
-        return model
-    return torch.nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False)
+def average_gradients(model):
+    """Replace each gradient by the mean over all processes.
+
+    DistributedDataParallel would do it during the backward pass, which pays for networks a hundred
+    times larger. It would also split the compiled step, and put the gradients into an order of its
+    own after the first step, so that a training which goes on would add in another order.
+    """
+    if dist.is_initialized():
+        gradients = [parameter.grad for parameter in model.parameters()]
+        flat = add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+        means = (flat / dist.get_world_size()).split([gradient.numel() for gradient in gradients])
+        for gradient, mean in zip(gradients, means, strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
 
 def add_up(tensor):

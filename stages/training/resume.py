@@ -57,7 +57,7 @@ class UnfinishedTraining:
             return None
         content = self.path.read_bytes()
         if hashlib.sha256(content[32:]).digest() == content[:32]:
-            state = torch.load(io.BytesIO(content[32:]), weights_only=True)
+            state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
             if state.pop("key") == self.key:
                 return state
         aside = self.path.with_suffix(".damaged")
