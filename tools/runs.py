@@ -5,8 +5,6 @@ import json
 import re
 import subprocess
 
-import yaml
-
 METRICS = ("train", "evaluate")
 
 
@@ -29,20 +27,21 @@ def name_of(overrides):
     return re.sub(r"[^\w.,=+-]+|\.\.+", "-", short).strip(".-") or "default"
 
 
-def ref_of(name):
-    """The Git reference of the current commit's experiment of this name."""
-    head = git("rev-parse", "HEAD")
-    return f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+def current_commit():
+    """The commit whose experiments are meant; RunError outside a repository with a commit."""
+    commit = git("rev-parse", "--verify", "--quiet", "HEAD")
+    if commit is None:
+        raise RunError("there is no commit here, and experiments belong to one")
+    return commit
 
 
-def results_of(name):
-    """(parameters, metrics) of a finished experiment of the current commit, or None."""
-    ref = ref_of(name)
+def results_of(name, commit):
+    """The metrics of a finished experiment of a commit, name to value; None if there is none."""
+    ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
     files = [git("show", f"{ref}:reports/metrics/{stage}.json") for stage in METRICS]
     if None in files:
         return None
-    metrics = {key: value for file in files for key, value in json.loads(file).items()}
-    return yaml.safe_load(git("show", f"{ref}:params.yaml")), metrics
+    return {key: value for file in files for key, value in json.loads(file).items()}
 
 
 def run(overrides):

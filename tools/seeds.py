@@ -14,10 +14,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from runs import RunError, name_of, results_of, run
+from runs import RunError, current_commit, name_of, results_of, run
 
 TABLE = Path("reports/seeds.json")
-SAME = ("images", "precision", "device", "threads", "torch")  # what the runs must have in common
+# What the runs must have in common.
+SAME = ("images", "precision", "device", "compiled", "processes", "threads", "torch")
 
 
 def summarise(runs):
@@ -38,22 +39,24 @@ def summarise(runs):
 
 
 def main(count, settings):
-    runs = []
+    runs, commit = [], current_commit()
     for seed in tqdm(range(1, count + 1), unit="seed", disable=None):
         overrides = [*settings, f"train.seed={seed}"]
         name, started = name_of(overrides), time.perf_counter()
-        if results_of(name) is None:
+        if results_of(name, commit) is None:
             run(overrides)
-        _, metrics = results_of(name)
+        metrics = results_of(name, commit)
+        if metrics is None:
+            raise RunError(f"{name}: not found; was something committed while it ran?")
         runs.append(metrics)
         took = time.perf_counter() - started
         tqdm.write(f"{name}: {metrics['accuracy']:.2%}, {metrics['errors']} errors, {took:.0f} s")
         sys.stdout.flush()
 
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
-    table[name_of(settings)] = summarise(runs)
+    table[name_of(settings)] = {"commit": commit} | summarise(runs)
     TABLE.parent.mkdir(exist_ok=True)
-    TABLE.write_text(json.dumps(table, indent=2) + "\n")
+    TABLE.write_text(json.dumps(table, indent=2, allow_nan=False) + "\n")
     columns = ["seeds", "mean", "sd", "min", "max", "loss", "images", "precision"]
     print(pd.DataFrame(table).T[columns].to_markdown())
 
@@ -65,7 +68,11 @@ if __name__ == "__main__":
         "-S", action="append", default=[], metavar="train.epochs=1", dest="settings"
     )
     arguments = parser.parse_args()
+    if arguments.count < 2:
+        parser.error("a mean and a standard deviation need two seeds or more")
     try:
         main(arguments.count, arguments.settings)
     except RunError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)  # what is finished stays
