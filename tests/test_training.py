@@ -146,8 +146,8 @@ def test_weight_decay_draws_weights_to_zero(name):
 
 
 def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(images, written, start):
-    undisturbed = start(epochs=20)
-    assert undisturbed.wait(120) == 0, undisturbed.stderr.read()
+    undisturbed = start(epochs=12)
+    assert undisturbed.wait(600) == 0, undisturbed.stderr.read()
     expected = outputs(written)
     for path in expected:
         if not path.startswith("data/mnist"):
@@ -155,7 +155,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(images, wr
 
     went_on, finished, rng = 0, False, np.random.default_rng(0)
     for _ in range(8):
-        process = start(epochs=20)
+        process = start(epochs=12)
         lines = rng.integers(1, 3)  # killed while it learns, some time after so many epochs
         said = [process.stdout.readline() for _ in range(lines)]
         time.sleep(rng.random() * 0.3)
@@ -165,8 +165,8 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(images, wr
         if finished := process.returncode == 0:
             break
     if not finished:
-        process = start(epochs=20)
-        assert process.wait(120) == 0
+        process = start(epochs=12)
+        assert process.wait(600) == 0
         went_on += "going on after epoch" in process.stdout.read()
     assert went_on > 0
     assert outputs(written) == expected
@@ -227,11 +227,11 @@ def test_ctrl_c_stops_within_a_second_with_one_line(images, start):
     process.stdout.readline()
     started = time.perf_counter()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     took = time.perf_counter() - started
     assert process.returncode == 130
     assert errors == "interrupted\n"
-    assert took < 5  # a fraction of a second on a machine that has nothing else to do
+    assert took < 10  # a fraction of a second on a machine that has nothing else to do
 
 
 def test_the_line_about_a_loss_that_is_not_finite_says_where(images, written):
