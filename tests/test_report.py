@@ -85,11 +85,14 @@ UNQUOTED = {
 def test_a_change_of_any_metric_changes_the_text(results, stage):
     metrics = read_metrics(stage)
     _, before = make()
+    unquoted = UNQUOTED.get(stage, set())
+    if stage == "evaluate":  # the class missed most is named
+        unquoted = unquoted - {min((f"recall_{c}" for c in range(10)), key=metrics.get)}
     for name, value in metrics.items():
         other = "yes" if value == "no" else "no"
         changed = other if isinstance(value, str) else value * 1.1 + 0.01
         write_metrics(f"reports/metrics/{stage}.json", metrics | {name: changed})
-        assert (make()[1] == before) == (name in UNQUOTED.get(stage, set())), name
+        assert (make()[1] == before) == (name in unquoted), name
 
 
 def test_no_file_and_no_address_is_needed(results):
