@@ -38,7 +38,13 @@ from common.files import (
     write_rows,
     write_table,
 )
-from common.machine import can_compile, choose_device, choose_precision, keep_freed_memory
+from common.machine import (
+    can_compile,
+    choose_device,
+    choose_precision,
+    compute_deterministically,
+    keep_freed_memory,
+)
 from common.mnist import TEST, TRAIN, read_images
 from common.model import MODEL, DigitClassification, predict
 from common.model import scale as scale_pixels
@@ -55,10 +61,49 @@ from training.recipe import (
 )
 from training.resume import UnfinishedTraining, make_key
 
-WORTH_COMPILING = 250_000  # images; below, compiling takes longer than it saves
+WORTH_COMPILING = 250_000  # images; below, or in float32, compiling takes longer than it saves
 # The columns of the history; those of a split without images are empty.
 COLUMNS = ["epoch", "lr", *(f"{s}_{v}" for s in ("train", "val", "test") for v in ("loss", "acc"))]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def read_splits(share, device):
+    """Name to (images, labels) on the device: train, val (a share of those to train on), test."""
+    images, labels = (tensor.to(device) for tensor in read_images(TRAIN))
+    learned, held_out = hold_out(len(labels), share)
+    splits = {"train": (images[learned], labels[learned])}
+    if len(held_out):
+        splits["val"] = images[held_out], labels[held_out]
+    splits["test"] = tuple(tensor.to(device) for tensor in read_images(TEST))
+    return splits
+
+
+def check_batch_size(batch_size, images, processes):
+    """ParameterError unless the images fill a batch, and the batch is shared out evenly."""
+    if batch_size > images:
+        allowed = f"should be at most {images:,}, the number of images to learn from"
+        raise ParameterError("train.batch_size", f"{allowed}, got {batch_size}")
+    if batch_size % processes or batch_size < 2 * processes:
+        needed = f"should be a multiple of {processes}, the number of processes, and at least"
+        raise ParameterError("train.batch_size", f"{needed} {2 * processes}, got {batch_size}")
+
+
+def score(model, split, images, labels):
+    """Mean cross-entropy and accuracy in eval mode and float32, named after the split."""
+    seen, answers = ranks.share_out(images), ranks.share_out(labels)
+    logits = predict(model, seen)
+    loss = cross_entropy(logits, answers, reduction="sum")
+    sums = ranks.add_up(torch.stack([loss, (logits.argmax(1) == answers).sum().float()]))
+    loss, correct = sums.tolist()
+    return {f"{split}_loss": loss / len(labels), f"{split}_acc": correct / len(labels)}
+
+
+def find_not_finite(losses, row):
+    """The first step whose loss is not finite, the last one if only what it led to is, or None."""
+    wrong = losses.isfinite().logical_not().nonzero().flatten().tolist()
+    if not wrong and not all(map(isfinite, row.values())):
+        wrong = [len(losses) - 1]
+    return wrong[0] if wrong else None
 
 
 def main(
@@ -96,25 +141,15 @@ def main(
     first = rank == 0
     precision = choose_precision(precision, device)
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 on a GPU too
+    compute_deterministically()
 
-    images, labels = (tensor.to(device) for tensor in read_images(TRAIN))
-    learned, held_out = hold_out(len(labels), validation)
-    watched = {"test": tuple(tensor.to(device) for tensor in read_images(TEST))}
-    if len(held_out):
-        watched = {"val": (images[held_out], labels[held_out])} | watched
-    images, labels = images[learned], labels[learned]
-    steps = len(labels) // batch_size
-    if steps == 0:
-        allowed = f"should be at most {len(labels):,}, the number of images to learn from"
-        raise ParameterError("train.batch_size", f"{allowed}, got {batch_size}")
-    if batch_size % processes or batch_size < 2 * processes:
-        needed = f"should be a multiple of {processes}, the number of processes, and at least"
-        raise ParameterError("train.batch_size", f"{needed} {2 * processes}, got {batch_size}")
+    splits = read_splits(validation, device)
+    images, labels = splits["train"]
+    check_batch_size(batch_size, len(labels), processes)
     portion = batch_size // processes
     mine = slice(rank * portion, (rank + 1) * portion)  # of every batch
 
+    steps = len(labels) // batch_size  # an epoch
     total = epochs * steps
     altered = round(total * (1 - plain)) if any(alterations) else 0  # steps
 
@@ -130,17 +165,9 @@ def main(
             logits = model(scale_pixels(images))
             return cross_entropy(logits, labels, label_smoothing=label_smoothing), logits
 
-    def score(split, images, labels):
-        """Mean cross-entropy and accuracy in eval mode and float32, named after the split."""
-        seen, answers = images[rank::processes], labels[rank::processes]
-        logits = predict(averaged, seen)
-        loss = cross_entropy(logits, answers, reduction="sum")
-        sums = ranks.add_up(torch.stack([loss, (logits.argmax(1) == answers).sum().float()]))
-        loss, correct = sums.tolist()
-        return {f"{split}_loss": loss / len(labels), f"{split}_acc": correct / len(labels)}
-
     if compile == "auto":
-        compile = device.type != "mps" and epochs * len(labels) > WORTH_COMPILING
+        pays = precision == torch.bfloat16 and device.type != "mps"
+        compile = pays and epochs * len(labels) > WORTH_COMPILING
     compiled = compile and can_compile(device)
     if compiled:
         forward = torch.compile(forward, mode="reduce-overhead" if device.type == "cuda" else None)
@@ -160,6 +187,8 @@ def main(
     for epoch in range(len(history) + 1, epochs + 1):
         row = {"epoch": epoch, "lr": scheduler.get_last_lr()[0]}
         started, chance = time.perf_counter(), generator_for(seed, epoch, device)
+        # Those of whole batches, so that several processes draw as one would.
+        draws = draw_weights(steps * batch_size, chance, *alterations).split(batch_size)
         losses, correct = torch.empty(steps, device=device), torch.zeros((), device=device)
         bar = tqdm(
             total=steps * batch_size,
@@ -172,8 +201,7 @@ def main(
             pixels, answers = images[batch[mine]].float(), labels[batch[mine]]
             taken = (epoch - 1) * steps + step
             if taken < altered:
-                # The draws are those of the whole batch, so that processes draw as one would.
-                pixels = distort(pixels, draw_weights(batch_size, chance, *alterations)[mine])
+                pixels = distort(pixels, draws[step][mine])
             loss, logits = forward(pixels, answers)
             optimizer.zero_grad()
             loss.backward()
@@ -198,15 +226,14 @@ def main(
         ranks.average_statistics(model)
         if average:
             ranks.average_statistics(averaged)
-        for split in watched:
-            row |= score(split, *watched[split])
-        wrong = losses.isfinite().logical_not().nonzero().flatten().tolist()
-        if wrong or not all(map(isfinite, row.values())):
+        for split in ("val", "test"):
+            if split in splits:
+                row |= score(averaged, split, *splits[split])
+        if (step := find_not_finite(losses, row)) is not None:
             unfinished.remove()
-            step = wrong[0] if wrong else steps - 1
-            where = f"in epoch {epoch}, step {step + 1}, at a rate of"
             reached = lr * rate((epoch - 1) * steps + step)
-            reason = f"the loss is not finite {where} {reached:.2g}: try less than {lr:g}"
+            where = f"in epoch {epoch}, step {step + 1}, at a rate of {reached:.2g}"
+            reason = f"the loss is not finite {where}: try less than {lr:g}"
             raise ParameterError("train.lr", reason)
 
         history.append(row)
@@ -218,14 +245,14 @@ def main(
             print(f"{line}  {speed:,.0f} images/s", flush=True)
 
     # The history's training columns were taken while the network still changed.
-    metrics = score("train", images, labels)
+    metrics = score(averaged, "train", images, labels)
     metrics |= {name: history[-1][name] for name in ("val_loss", "val_acc") if name in history[-1]}
     weights = pack_state(averaged.state_dict())
     metrics |= {
         "weights": fingerprint(weights),
         "parameters": sum(p.numel() for p in model.parameters()),
         "images": len(labels),
-        "held_out": len(held_out),
+        "held_out": len(splits["val"][1]) if "val" in splits else 0,
         "device": device.type,
         "precision": str(precision).removeprefix("torch."),
         "compiled": "yes" if compiled else "no",

@@ -35,6 +35,14 @@ def choose_precision(precision, device):
     return getattr(torch, precision)
 
 
+def compute_deterministically():
+    """The same bytes from the same inputs, or an error; and float32 is float32 on a GPU too."""
+    torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory that nobody wrote, and to fill it takes 3% of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def can_compile(device):
     """Whether torch.compile works here, which needs a compiler; one line where it does not."""
     try:

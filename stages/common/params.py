@@ -51,8 +51,9 @@ def read_section(section):
         raise ParameterError(section, f"no such file in {Path.cwd()}; run from the root") from None
     except RecursionError:
         raise ParameterError(section, "not valid YAML: nested too deeply") from None
-    # ValueError: a date, a number or a byte that cannot be.
-    except (yaml.YAMLError, ValueError) as error:
+    except ParameterError:
+        raise
+    except Exception as error:  # PyYAML raises others too, of dates and numbers that cannot be
         raise ParameterError(section, f"not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(params, dict) or not isinstance(params.get(section), dict):
         raise ParameterError(section, "missing: expected a section of parameters")

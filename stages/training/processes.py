@@ -94,6 +94,13 @@ def average_gradients(model):
             gradient.copy_(mean.view_as(gradient))
 
 
+def share_out(tensor):
+    """Every n-th of the tensor's rows, from this process's rank on: its own of n processes."""
+    if not dist.is_initialized():
+        return tensor
+    return tensor[dist.get_rank() :: dist.get_world_size()]
+
+
 def add_up(tensor):
     """The sum of the processes' tensors, in place; the tensor."""
     if dist.is_initialized():

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 def hold_out(count, share):
@@ -66,10 +67,9 @@ def move_average(average, model, step, decay):
     (1 + step) / (10 + step), so that the random start is soon forgotten.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    for mine, theirs in zip(
-        average.state_dict().values(), model.state_dict().values(), strict=True
-    ):
-        if mine.is_floating_point():
-            mine.lerp_(theirs, 1 - decay)
-        else:
-            mine.copy_(theirs)
+    mine, theirs = ([*network.parameters(), *network.buffers()] for network in (average, model))
+    real = [k for k, tensor in enumerate(mine) if tensor.is_floating_point()]
+    average_all = get_ema_multi_avg_fn(decay)
+    average_all([mine[k] for k in real], [theirs[k] for k in real], None)
+    for k in {*range(len(mine))} - {*real}:  # BatchNorm's counts of batches
+        mine[k].copy_(theirs[k])

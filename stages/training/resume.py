@@ -10,7 +10,9 @@ import io
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from filelock import FileLock, Timeout
@@ -57,9 +59,10 @@ class UnfinishedTraining:
             return None
         content = self.path.read_bytes()
         if hashlib.sha256(content[32:]).digest() == content[:32]:
-            state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
-            if state.pop("key") == self.key:
-                return state
+            with suppress(UnpicklingError):  # code, which weights_only refuses to run
+                state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
+                if state.pop("key") == self.key:
+                    return state
         aside = self.path.with_suffix(".damaged")
         self.path.replace(aside)
         print(f"{aside}: not the state of this training, which starts anew", file=sys.stderr)
