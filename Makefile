@@ -15,11 +15,15 @@ BASE ?= main
 # How many seeds `make seeds` trains with, and with which other parameters: SET="-S train.epochs=1".
 N ?= 10
 SET ?=
+# Whether `make doctor` mends what it finds.
+FIX ?=
 
-.PHONY: help setup demo test repro pdf ci-report bench seeds lock
+.PHONY: help setup demo test test-faults doctor repro pdf ci-report bench seeds lock
 help:
 	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make test    lint and all tests, offline"
+	@echo "make test-faults  kills, damage, bad input and more, in full, in about an hour"
+	@echo "make doctor  what a killed run left behind, and FIX=1 mends it"
 	@echo "make repro   the whole pipeline on MNIST"
 	@echo "make pdf     reports/report.pdf, the page as a document, with an installed Chromium"
 	@echo "make ci-report  make repro, and what changed against BASE=main, in ci-report/"
@@ -56,6 +60,12 @@ test: $(READY)
 	.venv/bin/ruff format --check $(FORMATTED)
 	@# Two workers, a thread each.
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
+
+test-faults: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --full tests/faults
+
+doctor: $(READY)
+	$(ACTIVE) python tools/doctor.py $(if $(FIX),--fix)
 
 repro: $(READY)
 	$(ACTIVE) dvc repro

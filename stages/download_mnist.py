@@ -9,9 +9,12 @@ writes  data/mnist/train.npz  images (n, 28, 28) uint8, labels (n,) uint8, class
 
 import gzip
 import hashlib
+import math
 import os
 import time
+import zlib
 from http.client import HTTPException
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 from urllib.error import HTTPError
@@ -90,13 +93,13 @@ def verify(content, md5):
 
 
 def fetch_verified(name, md5, mirrors, failures):
-    """The first file `name` that a mirror serves and that verifies, or None; notes each failure."""
+    """The array in the first file `name` of a mirror that is right, or None; notes each failure."""
     for mirror in mirrors:
         address = f"{mirror.rstrip('/')}/{name}"
         try:
             content = fetch(address)
             verify(content, md5)
-            return content
+            return read_idx(content)
         except (OSError, RefusedError) as error:
             reason = getattr(error, "reason", None) or error
             failures.append(f"  {address}: {reason}")
@@ -105,12 +108,32 @@ def fetch_verified(name, md5, mirrors, failures):
 def read_idx(packed):
     """The array in a gzipped IDX file of bytes: magic 0, 0, 8, dimensions; their sizes; the data.
 
-    The format is described on the MNIST page of Yann LeCun.
+    RefusedError where it is something else, or unpacks to more than LARGEST bytes. The format is
+    described on the MNIST page of Yann LeCun.
     """
-    content = gzip.decompress(packed)
-    assert content[:3] == b"\0\0\x08", f"not an IDX file of bytes: {content[:4]!r}"
-    shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)
+    try:
+        with gzip.open(BytesIO(packed)) as file:
+            content = file.read(LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RefusedError(f"not a whole gzip file: {error}") from None
+    if len(content) > LARGEST:
+        raise RefusedError(f"more than {LARGEST:,} bytes when unpacked")
+    if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * sum(content[3:4]):
+        raise RefusedError(f"not an IDX file of bytes: it begins with {content[:4]!r}")
+    shape = np.frombuffer(content, ">u4", count=content[3], offset=4).tolist()
+    data = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
+    if math.prod(shape) != len(data):
+        raise RefusedError(f"{len(data):,} bytes of data, expected {shape}")
+    return data.reshape(shape)
+
+
+def check(images, labels, classes):
+    """RefusedError unless these are images of 28 × 28 pixels, each with the number of a class."""
+    if images.shape != (len(labels), 28, 28) or labels.shape != (len(images),):
+        shapes = f"images {images.shape} with labels {labels.shape}"
+        raise RefusedError(f"{shapes}, expected (n, 28, 28) with (n,)")
+    if len(labels) == 0 or labels.max() >= len(classes):
+        raise RefusedError(f"labels should be 0 to {len(classes) - 1}, got {set(labels.tolist())}")
 
 
 def download(dataset):
@@ -126,8 +149,8 @@ def download(dataset):
     arrays = []
     for name, md5 in source.resources:
         failures = []
-        content = fetch_verified(name, md5, mirrors, failures)
-        if content is None:
+        array = fetch_verified(name, md5, mirrors, failures)
+        if array is None:
             stop(
                 1,
                 f"{dataset}: {name} could be had from none of {len(mirrors)} addresses:",
@@ -135,7 +158,7 @@ def download(dataset):
                 "Two ways out: set MNIST_MIRROR to a folder or address that holds the four files,",
                 "or go without a network: dvc exp run -S data.dataset=digits",
             )
-        arrays.append(read_idx(content))
+        arrays.append(array)
     classes = [name.split(" - ")[0] for name in source.classes]
     return *arrays, classes
 
@@ -163,9 +186,13 @@ def digits():
 
 def main(dataset: Literal["mnist", "fashion_mnist", "kmnist", "digits"]):
     *arrays, classes = digits() if dataset == "digits" else download(dataset)
-    for path, images, labels in ((TRAIN, *arrays[:2]), (TEST, *arrays[2:])):
-        assert images.shape == (len(labels), 28, 28)
-        assert labels.max() < len(classes) == 10
+    splits = {TRAIN: arrays[:2], TEST: arrays[2:]}
+    try:
+        for images, labels in splits.values():
+            check(images, labels, classes)
+    except RefusedError as error:
+        stop(1, f"{dataset}: {error}")
+    for path, (images, labels) in splits.items():
         write_arrays(path, images=images, labels=labels, classes=classes, dataset=dataset)
         print(f"{path}: {len(labels):,} images of {dataset}")
 

@@ -2,7 +2,7 @@
 
 reads   params.yaml: plots
         data/surfaces.npz, data/xor.npz, data/cnn/history.csv, data/cnn/model.pth,
-        data/predictions.csv, data/mnist/test.npz, reports/metrics/{surfaces,xor,evaluate}.json
+        data/predictions.csv, data/mnist/test.npz, reports/metrics/*.json
 writes  reports/figures/*.png          for light pages, and for print
         data/figures_dark/*.png        the same charts for dark pages
 """
@@ -55,7 +55,8 @@ def main(
     name, classes = read_names(test)
     recall = [scores[f"recall_{c}"] for c in range(len(classes))]
     interval = scores["accuracy"], scores["low"], scores["high"]
-    filters = read_state("data/cnn/model.pth")["conv1.weight"].numpy()
+    weights = read_state("data/cnn/model.pth", expected=read_metrics("train")["weights"])
+    filters = weights["conv1.weight"].numpy()
 
     figures = {
         "sigmoid": lambda: surfaces.draw_sigmoid(fields, neuron, view),

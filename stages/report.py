@@ -64,6 +64,7 @@ def main(
     metrics = {stage: read_metrics(stage) for stage in STAGES}
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
+    weights = read_state("data/cnn/model.pth", expected=metrics["train"]["weights"])
     test = read_arrays(TEST)
     images, (dataset, classes) = test["images"], read_names(test)
     recall = [metrics["evaluate"][f"recall_{c}"] for c in range(len(classes))]
@@ -79,7 +80,7 @@ def main(
         neuron=facts.describe_neuron(fields),
         surfaces=facts.turnable(fields, points),
         film=facts.film(perceptron, frames),
-        layers=[*facts.list_layers(read_state("data/cnn/model.pth"))],
+        layers=[*facts.list_layers(weights)],
         course=facts.follow_accuracy(history),
         images=len(images),
         confused=facts.most_confused(predictions, classes),

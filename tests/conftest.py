@@ -8,6 +8,7 @@ import sys
 from contextlib import chdir, suppress
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import yaml
@@ -31,6 +32,23 @@ SMALL = {
     "plots": {"dpi": 30, "mistakes": 4},
     "report": {"points": 8, "frames": 10},
 }
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="tests/faults at their full length")
+
+
+def pytest_configure(config):
+    """How many cases hypothesis tries; a test that sets deadlines keeps them."""
+    examples = 1000 if config.getoption("--full") else 60
+    hypothesis.settings.register_profile("faults", max_examples=examples)
+    hypothesis.settings.load_profile("faults")
+
+
+@pytest.fixture(scope="session")
+def full(request):
+    """Whether tests/faults run at their full length, as `make test-faults` has it."""
+    return request.config.getoption("--full")
 
 
 def small_params():
@@ -110,6 +128,13 @@ def outputs(written):
     return {name: content for name, content in written().items() if not name.startswith(".dvc")}
 
 
+def remove(results):
+    """Remove what a training wrote, but not the images that it read."""
+    for name in results:
+        if not name.startswith("data/mnist"):
+            Path(name).unlink()
+
+
 @pytest.fixture
 def start():
     """A function that starts a real training in the current folder, in a session of its own."""
@@ -153,6 +178,7 @@ def copy_project(folder):
 
 def make_repository(folder):
     """The project as it stands, in a Git repository with a first commit, on the digits."""
+    folder.mkdir(parents=True, exist_ok=True)
     copy_project(folder)
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["data"]["dataset"] = "digits"

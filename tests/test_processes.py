@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, outputs, small_params
+from conftest import ROOT, outputs, remove, small_params
 from test_training import STATES
 from torch.nn.functional import cross_entropy
 
@@ -71,12 +71,7 @@ def test_two_processes_learn_as_one_does_and_give_the_same_bytes_after_a_kill_an
     assert together["train_loss"].tolist() != alone["train_loss"].tolist()
     assert together["test_acc"].iloc[-1] > 0.8
 
-    def forget():
-        for path in expected:
-            if not path.startswith("data/mnist"):
-                Path(path).unlink()
-
-    forget()
+    remove(expected)
     killed = start(processes=2, **CHANGES)
     killed.stdout.readline()
     os.killpg(killed.pid, signal.SIGKILL)
@@ -86,7 +81,7 @@ def test_two_processes_learn_as_one_does_and_give_the_same_bytes_after_a_kill_an
     assert outputs(written) == expected
     assert [*STATES.iterdir()] == []
 
-    forget()
+    remove(expected)
     parameters = small_params() | {"train": small_params()["train"] | CHANGES}
     Path("params.yaml").write_text(yaml.safe_dump(parameters))  # which speaks of one process
     threads = {"OMP_NUM_THREADS": str(metrics["threads"])}

@@ -35,11 +35,23 @@ def current_commit():
     return commit
 
 
+def file_of(revision, path):
+    """The text of a file as a revision has it, or None."""
+    return git("show", f"{revision}:{path}")
+
+
+def experiments_of(commit):
+    """Name to revision of the experiments of a commit, by name."""
+    prefix = f"refs/exps/{commit[:2]}/{commit[2:]}/"
+    names = git("for-each-ref", "--format=%(refname)", prefix).split()
+    return {name.removeprefix(prefix): name for name in names}
+
+
 def results_of(name, commit):
     """The metrics of a finished experiment of a commit, name to value; None if there is none."""
-    ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
-    files = [git("show", f"{ref}:reports/metrics/{stage}.json") for stage in METRICS]
-    if None in files:
+    revision = experiments_of(commit).get(name)
+    files = [file_of(revision, f"reports/metrics/{stage}.json") for stage in METRICS]
+    if revision is None or None in files:
         return None
     return {key: value for file in files for key, value in json.loads(file).items()}
 

@@ -1,0 +1,82 @@
+"""Several runs at once in one repository: each gives its own result, or says who is in its way."""
+
+import json
+import subprocess
+
+import pytest
+from conftest import HERE, commit, dvc, make_repository
+from test_pipeline import tracked_bytes
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = make_repository(tmp_path_factory.mktemp("at once"))
+    dvc(folder, "repro", "--quiet")
+    commit(folder)
+    return folder
+
+
+def start(folder, *arguments):
+    return subprocess.Popen(
+        ["dvc", *arguments],
+        cwd=folder,
+        env=HERE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def experiment(folder, name):
+    """Parameters and metrics of an experiment, as Git has them."""
+    shown = json.loads(dvc(folder, "exp", "show", "--json"))
+    (row,) = (
+        row["revs"][0]["data"]
+        for baseline in shown
+        for row in baseline["experiments"] or []
+        if row["name"] == name
+    )
+    return row
+
+
+def test_two_experiments_in_copies_and_a_repro_beside_them_are_not_mixed(repository):
+    before = tracked_bytes(repository)
+    values = {"slow": 0.001, "fast": 0.05}
+    running = {
+        name: start(repository, "exp", "run", "--temp", "--name", name, "-S", f"train.lr={lr}")
+        for name, lr in values.items()
+    }
+    running["repro"] = start(repository, "repro")
+    said = {name: process.communicate(timeout=600)[0] for name, process in running.items()}
+    done = {name for name, process in running.items() if process.returncode == 0}
+    for name in {*running} - done:
+        assert "busy" in said[name] or "lock" in said[name].lower(), said[name]
+    for name in {*values} - done:  # who was in the way is gone
+        dvc(repository, "exp", "run", "--temp", "--name", name, "-S", f"train.lr={values[name]}")
+
+    assert tracked_bytes(repository) == before
+    weights = set()
+    for name, lr in values.items():
+        row = experiment(repository, name)
+        assert row["params"]["params.yaml"]["data"]["train"]["lr"] == lr
+        weights.add(row["metrics"]["reports/metrics/train.json"]["data"]["weights"])
+        alone = f"{name}-alone"
+        dvc(repository, "exp", "run", "--temp", "--force", "--name", alone, "-S", f"train.lr={lr}")
+        again = experiment(repository, alone)
+        assert again["metrics"] == row["metrics"]
+    assert len(weights) == 2
+
+
+def test_a_queue_with_two_workers_keeps_its_experiments_apart(repository):
+    for seed in (1, 2, 3):
+        name, setting = f"seed-{seed}", f"train.seed={seed}"
+        dvc(repository, "exp", "run", "--queue", "--name", name, "-S", setting)
+    dvc(repository, "queue", "start", "-j", "2")
+    for seed in (1, 2, 3):
+        dvc(repository, "queue", "logs", "--follow", f"seed-{seed}")
+    weights = set()
+    for seed in (1, 2, 3):
+        row = experiment(repository, f"seed-{seed}")
+        assert row["params"]["params.yaml"]["data"]["train"]["seed"] == seed
+        weights.add(row["metrics"]["reports/metrics/train.json"]["data"]["weights"])
+    assert len(weights) == 3

@@ -1,0 +1,128 @@
+"""SIGKILL and SIGTERM at random moments of every kind of run: nothing is lost, and the next run
+ends with the bytes of one that was never disturbed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from conftest import HERE, ROOT, commit, dvc, make_repository
+from test_pipeline import tracked_bytes
+
+RUNS = {
+    "repro": ["repro"],
+    "workspace": ["exp", "run", "-S", "xor.seed=7"],
+    "temp": ["exp", "run", "--temp", "-S", "xor.seed=7"],
+    "queue": ["queue", "start"],
+}
+EDIT = "a line that was never committed\n"
+
+
+def git(folder, *arguments):
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def doctor(folder, *arguments):
+    command = [sys.executable, ROOT / "tools/doctor.py", *arguments]
+    done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def processes_in(folder):
+    """Those whose current folder is this one, or one inside."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(folder):
+                yield process
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    """The project on the digits, in which nothing has run."""
+    folder = make_repository(tmp_path_factory.mktemp("kills") / "pristine")
+    (folder / "notes.md").write_text("notes\n")
+    commit(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pristine, tmp_path_factory):
+    """Seconds and results of a run that nobody killed."""
+    folder = shutil.copytree(pristine, tmp_path_factory.mktemp("undisturbed") / "project")
+    started = time.monotonic()
+    dvc(folder, "repro", "--quiet")
+    return time.monotonic() - started, results(folder)
+
+
+def results(folder):
+    return {path.relative_to(folder): content for path, content in tracked_bytes(folder).items()}
+
+
+def kill_at(folder, kind, how, seconds):
+    """Start a run, and end all of it after so many seconds."""
+    if kind == "queue":
+        dvc(folder, "exp", "run", "--queue", "-S", "xor.seed=7")
+    process = subprocess.Popen(
+        ["dvc", *RUNS[kind]],
+        cwd=folder,
+        env=HERE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    # The queue's worker is a service with a session of its own.
+    groups = {process.pid, *(os.getpgid(other.pid) for other in processes_in(folder))}
+    for group in groups - {os.getpgid(0)}:
+        with suppress(ProcessLookupError):
+            os.killpg(group, how)
+    process.wait(60)
+
+
+def wait_until_all_are_gone(folder):
+    for _ in range(100):
+        if not [*processes_in(folder)]:
+            return
+        time.sleep(0.2)
+    raise AssertionError([process.cmdline() for process in processes_in(folder)])
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_run_killed_at_any_moment_loses_nothing(kind, how, pristine, undisturbed, tmp_path, full):
+    seconds, expected = undisturbed
+    for trial in range(13 if full else 1):
+        rng = np.random.default_rng([[*RUNS].index(kind), how, trial])
+        folder = shutil.copytree(pristine, tmp_path / f"project-{trial}")
+        before = (folder / "params.yaml").read_text()
+        with open(folder / "notes.md", "a") as notes:
+            notes.write(EDIT)
+        moment = rng.uniform(0.5, 1.2 * seconds)
+        kill_at(folder, kind, how, moment)
+        wait_until_all_are_gone(folder)
+
+        found = doctor(folder, "--fix")
+        assert found.returncode == 0, (moment, found.stdout)
+        assert doctor(folder).stdout == "nothing is wrong here\n"
+        assert git(folder, "symbolic-ref", "--short", "HEAD").strip() in ("main", "master")
+        if "git stash pop" in found.stdout:  # killed while DVC had put the edits aside
+            git(folder, "checkout", "--quiet", ".")
+            git(folder, "stash", "pop")
+        assert (folder / "notes.md").read_text() == "notes\n" + EDIT, (moment, found.stdout)
+
+        (folder / "params.yaml").write_text(before)
+        dvc(folder, "repro", "--quiet")
+        assert results(folder) == expected, moment
+        untracked = git(folder, "ls-files", "--others", "--exclude-standard").split()
+        assert all(path.startswith(("reports/", "dvc.lock")) for path in untracked), untracked
+        assert not [path for path in untracked if path.endswith(".part")]
+        shutil.rmtree(folder)

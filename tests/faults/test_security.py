@@ -1,0 +1,116 @@
+"""Attacks that fail: code in data, commands in parameters, addresses in data. Those by params.yaml,
+by weights and by what the page quotes are in test_common, test_evaluate and test_report."""
+
+import ast
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import HERE, ROOT, dvc, make_repository
+
+from common.files import DamagedFileError, read_arrays
+from training.resume import UnfinishedTraining
+
+CODE = [*(ROOT / "stages").rglob("*.py"), *(ROOT / "tools").glob("*.py")]
+# What makes code of data; torch.load and yaml.load are looked at by themselves.
+DANGEROUS = {"eval", "exec", "__import__", "system", "popen", "getoutput", "extractall"}
+MODULES = {"marshal", "shelve", "dill", "cloudpickle", "joblib", "tarfile"}
+
+
+def calls(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield node, getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: path.stem)
+def test_no_code_is_made_of_data_and_no_shell_of_parameters(path):
+    for node, name in calls(path):
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        target = ast.unparse(node.func)
+        if name in DANGEROUS and target != "self.eval":
+            assert target.endswith(".eval"), target  # a network's eval mode takes no arguments
+            assert not node.args
+        assert "shell" not in given
+        if target == "torch.load":
+            assert ast.unparse(given["weights_only"]) == "True"
+        if target in ("np.load", "numpy.load"):
+            assert ast.unparse(given["allow_pickle"]) == "False"
+        if target == "yaml.load":
+            assert ast.unparse(node.args[1]) == "Loader"
+    imported = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert not imported & MODULES
+
+
+class Attack:
+    def __reduce__(self):
+        return os.mkdir, ("exploited",)
+
+
+def test_arrays_that_are_code_are_not_run(workspace):
+    np.savez("arrays.npz", images=np.array([Attack()], dtype=object))
+    with pytest.raises(DamagedFileError, match=r"arrays\.npz: damaged"):
+        read_arrays("arrays.npz")
+    assert not Path("exploited").exists()
+
+
+def test_a_training_state_that_is_code_is_set_aside(workspace, capsys):
+    buffer = io.BytesIO()
+    torch.save({"key": "k", "model": Attack()}, buffer)
+    path = Path(".dvc/tmp/training/k")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    unfinished = UnfinishedTraining("k")
+    assert unfinished.load() is None
+    assert "starts anew" in capsys.readouterr().err
+    assert not Path("exploited").exists()
+
+
+def test_a_parameter_reaches_no_shell(tmp_path):
+    folder = make_repository(tmp_path)
+    attack = "train.optimizer='$(touch exploited);`touch exploited`|touch exploited'"
+    command = [sys.executable, ROOT / "tools/seeds.py", "2", "-S", attack]
+    done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not [*folder.rglob("exploited")]
+
+
+def test_every_dependency_is_locked_by_hash():
+    lock = (ROOT / "requirements.lock").read_text()
+    blocks = re.findall(
+        r"^([\w.-]+)==[^\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}.*\n)+)", lock, re.M
+    )
+    assert {name for name, _ in blocks} == {*re.findall(r"^([\w.-]+)==", lock, re.M)}
+    assert "://" not in lock
+
+
+def test_no_address_is_taken_from_data():
+    """The only stage that opens addresses is the download, and they come from torchvision and the
+    environment."""
+    opening = {
+        path.stem
+        for path in CODE
+        for _, name in calls(path)
+        if name in ("urlopen", "urlretrieve", "socket", "create_connection")
+    }
+    assert opening == {"download_mnist"}
+
+
+def test_dvc_runs_the_stages_by_their_names_alone(tmp_path):
+    folder = make_repository(tmp_path)
+    failed = dvc(folder, "repro", "surfaces;touch exploited", status=255)
+    assert "not found inside 'dvc.yaml'" in failed
+    assert not [*folder.rglob("exploited")]

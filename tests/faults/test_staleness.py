@@ -1,0 +1,93 @@
+"""The truth table of what reruns: for each parameter and each file under stages/, exactly those
+stages that the code says: by its imports, its signatures and the names of its files."""
+
+import inspect
+import subprocess
+from importlib import import_module
+
+import pytest
+import yaml
+from conftest import ROOT, dvc, make_repository
+from dvc.repo import Repo
+from test_pipeline import STAGES, change, local_imports, ran, section_of
+
+STYLES = ("stages/figures.mplstyle", "stages/figures_dark.mplstyle")
+FILES = sorted(
+    subprocess.run(
+        ["git", "ls-files", "stages"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+)
+PARAMETERS = [
+    (section_of(stage), name)
+    for stage in STAGES
+    for name in inspect.signature(import_module(stage).main).parameters
+]
+
+
+def readers_of(path):
+    """The stages that depend on a file: they import it, draw by it, or set it."""
+    if path.startswith("stages/page/"):
+        return {"report"}
+    if path in STYLES:
+        return {"plots"}
+    scripts = {stage: ROOT / f"stages/{stage}.py" for stage in STAGES}
+    return {
+        stage
+        for stage, script in scripts.items()
+        if ROOT / path in {script} | local_imports(script)
+    }
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """The project on the digits, in which everything is up to date."""
+    folder = make_repository(tmp_path_factory.mktemp("staleness"))
+    dvc(folder, "repro", "--quiet")
+    return folder
+
+
+def stale(folder):
+    """The stages whose own parameters or files differ from dvc.lock."""
+    with Repo(str(folder)) as repo:
+        return {name.rpartition(":")[2] for name in repo.status()}
+
+
+def test_every_file_is_some_stages():
+    assert [path for path in FILES if not readers_of(path)] == []
+
+
+@pytest.mark.parametrize(("section", "name"), PARAMETERS)
+def test_a_parameter_makes_its_stage_stale_and_the_page_that_quotes_it(repository, section, name):
+    before = change(repository, section, name, "another value")
+    found = stale(repository)
+    (repository / "params.yaml").write_text(before)
+    assert found == {stage for stage in STAGES if section_of(stage) == section} | {"report"}
+    assert stale(repository) == set()
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_makes_the_stages_stale_that_read_it_and_no_other(repository, path, full):
+    file = repository / path
+    before = file.read_bytes()
+    comment = {".html": b"<!-- changed -->\n", ".css": b"/* changed */\n", ".js": b"// changed\n"}
+    file.write_bytes(before + comment.get(file.suffix, b"# changed\n"))
+    expected = readers_of(path)
+    found = stale(repository)
+    assert found == expected
+    if full:  # and they are what runs: a comment changes no result, so that nothing follows
+        assert {*ran(dvc(repository, "repro"))} >= expected
+        file.write_bytes(before)
+        expensive = {"cnn_train", "xor_train"}
+        assert not expensive & {*ran(dvc(repository, "repro"))}
+    file.write_bytes(before)
+    assert stale(repository) == set()
+
+
+def test_nothing_else_is_a_dependency():
+    declared = {dep for stage in STAGES.values() for dep in stage["deps"]}
+    folders = {dep for dep in declared if (ROOT / dep).is_dir()}
+    code = {dep for dep in declared if dep.startswith("stages/")} - folders
+    assert code == {path for path in FILES if not path.startswith(tuple(f"{f}/" for f in folders))}
+    assert {section for stage in STAGES.values() for section in stage["params"]} == {
+        *yaml.safe_load((ROOT / "params.yaml").read_text())
+    }

@@ -1,0 +1,105 @@
+"""A disk that is full, and folders that refuse: one line, and what was there is still there."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, small_params
+from test_pipeline import STAGES, path_of
+
+OUTPUTS = [
+    (stage, path_of(output))
+    for stage in STAGES
+    for kind in ("outs", "metrics", "plots")
+    for output in STAGES[stage].get(kind, [])
+]
+# Root may write anywhere, unless it gives that up.
+UNPRIVILEGED = (
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+    if os.name == "posix" and os.geteuid() == 0
+    else []
+)
+
+
+@pytest.fixture
+def project(results):
+    """A folder in which every stage has run on a small data set."""
+    params = small_params()
+    params["data"]["dataset"] = "digits"
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    run_stage("report")
+    return results
+
+
+def run_stage(stage, wrapper=(), **options):
+    command = [*wrapper, sys.executable, ROOT / f"stages/{stage}.py"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def file_in(path):
+    """The path, or the first file of the folder that it is."""
+    path = Path(path)
+    return next(file for file in sorted(path.iterdir())) if path.is_dir() else path
+
+
+def assert_refused(done, path, reason):
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "cpp_extension" not in line]
+    assert lines == [f"{path}: could not be written: {reason}"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is full")
+@pytest.mark.parametrize(("stage", "output"), OUTPUTS)
+def test_a_full_disk_is_one_line_and_the_old_file_stays(project, written, stage, output):
+    path = file_in(output)
+    before = written()
+    path.with_name(f".{path.name}.part").symlink_to("/dev/full")
+    done = run_stage(stage)
+    assert_refused(done, path, "No space left on device")
+    after = written()
+    assert after.keys() == before.keys()
+    # download_mnist replaces the images of this test by those of scikit-learn.
+    mine = [path_of(out) for kind in ("outs", "metrics") for out in STAGES[stage].get(kind, [])]
+    assert {k: v for k, v in after.items() if k not in mine} == {
+        k: v for k, v in before.items() if k not in mine
+    }
+    assert after[path.as_posix()] == before[path.as_posix()]
+
+
+@pytest.mark.skipif(
+    UNPRIVILEGED != [] and shutil.which("setpriv") is None, reason="root may write anywhere"
+)
+@pytest.mark.parametrize(("stage", "output"), OUTPUTS)
+def test_a_folder_that_refuses_is_one_line_and_the_old_file_stays(project, written, stage, output):
+    path = file_in(output)
+    before = written()[path.as_posix()]
+    path.parent.chmod(0o500)
+    try:
+        done = run_stage(stage, UNPRIVILEGED)
+    finally:
+        path.parent.chmod(0o700)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].endswith(": could not be written: Permission denied")
+    assert done.stderr.count("could not be written") == 1
+    assert written()[path.as_posix()] == before
+    assert not [name for name in written() if name.endswith(".part")]
+
+
+def test_a_state_that_does_not_fit_ends_the_training_and_keeps_the_last_one(project, written):
+    import resource
+
+    before = written()
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # bytes; the state has more
+
+    done = run_stage("cnn_train", preexec_fn=limit)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(".dvc/tmp/training/")
+    assert line.endswith(": could not be written: File too large")
+    assert {k: v for k, v in written().items() if not k.startswith(".dvc")} == before

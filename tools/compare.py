@@ -1,0 +1,140 @@
+"""Compare experiments of the last commit with what it holds itself, on the same test images.
+
+make compare [RUNS="slower faster"]  prints a table, the best first, and draws the curves of the
+runs to reports/compare.png: only the parameters that differ, accuracy on the validation and test
+images, and whether the difference in errors is beyond chance. Everything is read from Git.
+"""
+
+import argparse
+import json
+import sys
+from math import sqrt
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import yaml
+from scipy.stats import binomtest
+
+from runs import RunError, current_commit, experiments_of, file_of
+
+STYLE = Path(__file__).resolve().parent.parent / "stages/figures.mplstyle"
+FIGURE = Path("reports/compare.png")
+
+
+def flatten(params):
+    """section.name to value."""
+    return {
+        f"{section}.{name}": value
+        for section, values in params.items()
+        for name, value in values.items()
+    }
+
+
+def read_run(revision):
+    """What a revision holds: params, metrics, history and answers; None where a file is missing."""
+    files = ("params.yaml", "reports/metrics/train.json", "reports/metrics/evaluate.json")
+    rows = ("reports/plots/history.json", "reports/plots/predictions.json")
+    found = [file_of(revision, path) for path in files + rows]
+    if None in found:
+        return None
+    params, train, evaluate, history, predictions = found
+    predictions = pd.DataFrame(json.loads(predictions)["rows"])
+    return {
+        "params": flatten(yaml.safe_load(params)),
+        "metrics": json.loads(train) | json.loads(evaluate),
+        "history": pd.DataFrame(json.loads(history)["rows"]),
+        "actual": predictions["actual"],
+        "wrong": predictions["actual"] != predictions["predicted"],
+    }
+
+
+def compare_errors(base, other):
+    """The difference in errors of two networks on the same images, its 95 % interval, and p.
+
+    base and other (n,) say which images each has wrong. Only those count that one of them has
+    right: b that the other mends, c that it breaks. McNemar (1947): without a difference, b is
+    binomial(b + c, ½). The interval is that of c - b, by the normal distribution.
+    """
+    b, c = int((base & ~other).sum()), int((other & ~base).sum())
+    half = 1.959964 * sqrt(b + c - (b - c) ** 2 / len(base))
+    p = binomtest(b, b + c).pvalue if b + c else 1.0
+    return c - b, (c - b - half, c - b + half), p
+
+
+def tabulate(runs, base):
+    """A row for each run, the fewest errors first; `base` is the name of the one compared with."""
+    names = {name for run in runs.values() for name in run["params"]}
+    differing = [
+        name
+        for name in sorted(names)
+        if len({repr(run["params"].get(name)) for run in runs.values()}) > 1
+    ]
+    rows = []
+    for name, run in runs.items():
+        metrics = run["metrics"]
+        row = {"run": name} | {d.removeprefix("train."): run["params"].get(d) for d in differing}
+        row |= {"val": metrics.get("val_acc"), "test": metrics["accuracy"]}
+        row |= {"errors": metrics["errors"], "loss": metrics["loss"]}
+        if name == base:
+            row |= {"difference": "", "beyond chance": ""}
+        elif not run["actual"].equals(runs[base]["actual"]):
+            row |= {"difference": "other images", "beyond chance": ""}
+        else:
+            more, (low, high), p = compare_errors(runs[base]["wrong"], run["wrong"])
+            sure = "yes" if p < 0.05 else "no"
+            row["difference"] = f"{more:+d} ({low:+.0f} to {high:+.0f})"
+            row["beyond chance"] = f"{sure}, p = {p:.2g}"
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(["errors", "loss"], kind="stable", ignore_index=True)
+
+
+def draw(runs, path):
+    """Accuracy by epoch of each run, on what was held out, or else on the test images."""
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharex=True)
+        held_out = all(run["history"]["val_acc"].notna().all() for run in runs.values())
+        judged = "val" if held_out else "test"
+        for name, run in runs.items():
+            history = run["history"]
+            axes[0].plot(history["epoch"], history["train_loss"], label=name)
+            axes[1].plot(history["epoch"], 100 * history[f"{judged}_acc"], label=name)
+        axes[0].set(title="Loss on the training images", xlabel="epoch", yscale="log")
+        kind = "validation" if held_out else "test"
+        axes[1].set(title=f"Accuracy on the {kind} images, %", xlabel="epoch")
+        axes[1].legend(loc="lower right")
+        figure.savefig(path, dpi=144)
+
+
+def main(names):
+    commit = current_commit()
+    base = "this commit"
+    revisions = {base: commit} | experiments_of(commit)
+    unknown = [name for name in names if name not in revisions]
+    if unknown:
+        there = ", ".join(name for name in revisions if name != base) or "none"
+        raise RunError(f"{unknown[0]}: no such experiment of this commit; there are: {there}")
+    chosen = {n: r for n, r in revisions.items() if not names or n in (base, *names)}
+    runs = {name: read_run(revision) for name, revision in chosen.items()}
+    unfinished = [name for name, run in runs.items() if run is None]
+    for name in unfinished:
+        print(f"{name}: has no results of evaluate", file=sys.stderr)
+    runs = {name: run for name, run in runs.items() if run is not None}
+    if base not in runs or len(runs) < 2:
+        raise RunError("nothing to compare: dvc exp run -S train.lr=0.001 makes an experiment")
+    table = tabulate(runs, base)
+    for name in ("val", "test"):
+        table[name] = table[name].map("{:.2%}".format, na_action="ignore")
+    table["loss"] = table["loss"].map("{:.5f}".format)
+    print(table.fillna("").to_markdown(index=False, disable_numparse=True))
+    draw(runs, FIGURE)
+    print(f"The curves are in {FIGURE}.")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="experiments; all of this commit without")
+    try:
+        main(parser.parse_args().names)
+    except RunError as error:
+        sys.exit(str(error))
