@@ -59,10 +59,10 @@ test: $(READY)
 	.venv/bin/ruff check $(FORMATTED)
 	.venv/bin/ruff format --check $(FORMATTED)
 	@# Two workers, a thread each.
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal
 
 test-faults: $(READY)
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --full tests/faults
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal --full tests/faults
 
 doctor: $(READY)
 	$(ACTIVE) python tools/doctor.py $(if $(FIX),--fix)

@@ -65,6 +65,7 @@ def main(
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
     weights = read_state("data/cnn/model.pth", expected=metrics["train"]["weights"])
+    read_arrays(TRAIN)  # its hash is quoted: it must be sound
     test = read_arrays(TEST)
     images, (dataset, classes) = test["images"], read_names(test)
     recall = [metrics["evaluate"][f"recall_{c}"] for c in range(len(classes))]

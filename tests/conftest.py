@@ -1,10 +1,12 @@
 """What tests share: a workspace with small parameters, and a small data set."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import chdir, suppress
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import hypothesis
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 
 import cnn_train
 import evaluate
@@ -43,6 +46,14 @@ def pytest_configure(config):
     examples = 1000 if config.getoption("--full") else 60
     hypothesis.settings.register_profile("faults", max_examples=examples)
     hypothesis.settings.load_profile("faults")
+    config.addinivalue_line("markers", "full: takes minutes; runs with --full alone")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")
@@ -172,7 +183,8 @@ def copy_project(folder):
         ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__")
     )
     (folder / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
     (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
 
 
@@ -189,6 +201,38 @@ def make_repository(folder):
     subprocess.run(["git", "config", "commit.gpgsign", "false"], cwd=folder, check=True)
     commit(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory, worker_id):
+    """The first `dvc repro` of a repository on the digits, which all test processes share: its
+    folder, seconds and what it printed. Tests that change it take a copy.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+    folder, record = shared / "a project", shared / "first run.json"
+    with FileLock(shared / "first run.lock"):
+        if not record.exists():
+            make_repository(folder)
+            started = time.monotonic()
+            said = dvc(folder, "repro")
+            record.write_text(json.dumps({"said": said, "seconds": time.monotonic() - started}))
+    return {"folder": folder} | json.loads(record.read_text())
+
+
+def copy_of(first_run, folder):
+    """A copy of that repository, in which everything is up to date, with its results committed."""
+    shutil.copytree(first_run["folder"], folder, symlinks=True)
+    dvc(folder, "status", "--quiet")  # DVC knows its files by their inodes, which are new
+    commit(folder)
+    return folder
+
+
+def tracked_bytes(folder):
+    """What the stages have written, path in the folder to bytes."""
+    files = (path for name in ("data", "reports") for path in (folder / name).rglob("*"))
+    return {path.relative_to(folder): path.read_bytes() for path in files if path.is_file()}
 
 
 def commit(folder):

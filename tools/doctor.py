@@ -12,10 +12,13 @@ import sys
 from pathlib import Path
 
 import psutil
+from dvc.stage.cache import _get_cache_hash
+from dvc.utils.serialize import load_yaml
 
 from runs import git
 
 CACHE = Path(".dvc/cache/files/md5")
+RUNS = Path(".dvc/cache/runs")
 RWLOCKS = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock")
 COPIES = Path(".dvc/tmp/exps")
 TRAININGS = Path(".dvc/tmp/training")
@@ -122,13 +125,33 @@ def cache():
             yield f"{path}: {kind}; `dvc repro` or `dvc pull` makes it again", path.unlink
 
 
+def past_runs():
+    """Records of what stages made before, in a folder for each command and its inputs.
+
+    A record is called by the SHA-256 of its content. DVC itself stops at one that is cut where its
+    YAML still parses, and at a folder without any.
+    """
+    for path in sorted(path for path in RUNS.glob("*/*/*") if not is_sound(path)):
+        yield f"{path}: damaged; the stage runs again where it was needed", path.unlink
+    for folder in sorted(RUNS.glob("*/*")):
+        if all(not is_sound(path) for path in folder.iterdir()):
+            yield f"{folder}: without a record of a run, at which DVC stops", folder.rmdir
+
+
+def is_sound(record):
+    try:
+        return _get_cache_hash(load_yaml(record)) == record.name
+    except Exception:  # whatever DVC raises at bytes that are no record
+        return False
+
+
 def main(fix):
     busy = [*at_work()]
     if busy:
         sys.exit("\n".join([*busy, "what it has begun is not a fault: end it, or wait"]))
     left = 0
     stash()
-    for check in (head, references, locks, copies, halves, cache):
+    for check in (head, references, locks, copies, halves, cache, past_runs):
         for line, mend in [*check()]:
             if fix and mend:
                 mend()

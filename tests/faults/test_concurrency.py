@@ -4,16 +4,12 @@ import json
 import subprocess
 
 import pytest
-from conftest import HERE, commit, dvc, make_repository
-from test_pipeline import tracked_bytes
+from conftest import HERE, copy_of, dvc, tracked_bytes
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    folder = make_repository(tmp_path_factory.mktemp("at once"))
-    dvc(folder, "repro", "--quiet")
-    commit(folder)
-    return folder
+def repository(first_run, tmp_path_factory):
+    return copy_of(first_run, tmp_path_factory.mktemp("at once") / "project")
 
 
 def start(folder, *arguments):
@@ -39,6 +35,7 @@ def experiment(folder, name):
     return row
 
 
+@pytest.mark.full
 def test_two_experiments_in_copies_and_a_repro_beside_them_are_not_mixed(repository):
     before = tracked_bytes(repository)
     values = {"slow": 0.001, "fast": 0.05}
@@ -60,13 +57,13 @@ def test_two_experiments_in_copies_and_a_repro_beside_them_are_not_mixed(reposit
         row = experiment(repository, name)
         assert row["params"]["params.yaml"]["data"]["train"]["lr"] == lr
         weights.add(row["metrics"]["reports/metrics/train.json"]["data"]["weights"])
-        alone = f"{name}-alone"
-        dvc(repository, "exp", "run", "--temp", "--force", "--name", alone, "-S", f"train.lr={lr}")
-        again = experiment(repository, alone)
-        assert again["metrics"] == row["metrics"]
+        alone, lr = f"{name}-alone", f"train.lr={lr}"
+        dvc(repository, "exp", "run", "--temp", "--force", "--name", alone, "-S", lr)
+        assert experiment(repository, alone)["metrics"] == row["metrics"]
     assert len(weights) == 2
 
 
+@pytest.mark.full
 def test_a_queue_with_two_workers_keeps_its_experiments_apart(repository):
     for seed in (1, 2, 3):
         name, setting = f"seed-{seed}", f"train.seed={seed}"

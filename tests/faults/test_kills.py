@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import HERE, ROOT, commit, dvc, make_repository
-from test_pipeline import tracked_bytes
+from conftest import HERE, ROOT, commit, dvc, make_repository, tracked_bytes
 
 RUNS = {
     "repro": ["repro"],
@@ -54,19 +53,6 @@ def pristine(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def undisturbed(pristine, tmp_path_factory):
-    """Seconds and results of a run that nobody killed."""
-    folder = shutil.copytree(pristine, tmp_path_factory.mktemp("undisturbed") / "project")
-    started = time.monotonic()
-    dvc(folder, "repro", "--quiet")
-    return time.monotonic() - started, results(folder)
-
-
-def results(folder):
-    return {path.relative_to(folder): content for path, content in tracked_bytes(folder).items()}
-
-
 def kill_at(folder, kind, how, seconds):
     """Start a run, and end all of it after so many seconds."""
     if kind == "queue":
@@ -96,11 +82,19 @@ def wait_until_all_are_gone(folder):
     raise AssertionError([process.cmdline() for process in processes_in(folder)])
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("kind", RUNS)
-def test_a_run_killed_at_any_moment_loses_nothing(kind, how, pristine, undisturbed, tmp_path, full):
-    seconds, expected = undisturbed
-    for trial in range(13 if full else 1):
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("repro", signal.SIGKILL),
+        ("workspace", signal.SIGKILL),
+        pytest.param("temp", signal.SIGKILL, marks=pytest.mark.full),
+        pytest.param("queue", signal.SIGKILL, marks=pytest.mark.full),
+        *(pytest.param(kind, signal.SIGTERM, marks=pytest.mark.full) for kind in RUNS),
+    ],
+)
+def test_a_run_killed_at_any_moment_loses_nothing(kind, how, pristine, first_run, tmp_path, full):
+    seconds, expected = first_run["seconds"], tracked_bytes(first_run["folder"])
+    for trial in range(7 if full else 1):
         rng = np.random.default_rng([[*RUNS].index(kind), how, trial])
         folder = shutil.copytree(pristine, tmp_path / f"project-{trial}")
         before = (folder / "params.yaml").read_text()
@@ -121,7 +115,7 @@ def test_a_run_killed_at_any_moment_loses_nothing(kind, how, pristine, undisturb
 
         (folder / "params.yaml").write_text(before)
         dvc(folder, "repro", "--quiet")
-        assert results(folder) == expected, moment
+        assert tracked_bytes(folder) == expected, moment
         untracked = git(folder, "ls-files", "--others", "--exclude-standard").split()
         assert all(path.startswith(("reports/", "dvc.lock")) for path in untracked), untracked
         assert not [path for path in untracked if path.endswith(".part")]

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 import yaml
-from conftest import ROOT, dvc, make_repository
+from conftest import ROOT, copy_of, dvc
 from dvc.repo import Repo
 from test_pipeline import STAGES, change, local_imports, ran, section_of
 
@@ -39,11 +39,8 @@ def readers_of(path):
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    """The project on the digits, in which everything is up to date."""
-    folder = make_repository(tmp_path_factory.mktemp("staleness"))
-    dvc(folder, "repro", "--quiet")
-    return folder
+def repository(first_run, tmp_path_factory):
+    return copy_of(first_run, tmp_path_factory.mktemp("staleness") / "project")
 
 
 def stale(folder):

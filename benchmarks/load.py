@@ -1,0 +1,60 @@
+"""How time and memory grow with the work: surfaces with more points, XOR with more starts.
+
+python benchmarks/load.py prints a table, and draws it to docs/load.png. Each size is a process of
+its own, with the stage as it is.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import yaml
+from bench import PARAMS, ROOT, run
+
+SIZES = {
+    ("surfaces", "points"): [250, 500, 1000, 2000],
+    ("xor", "starts"): [12_500, 25_000, 50_000, 100_000],
+}
+SCRIPTS = {"surfaces": "stages/surfaces.py", "xor": "stages/xor_train.py"}
+LABELS = {"s": "seconds", "MB": "peak MB"}
+UNITS = {"surfaces": "points of the grid", "xor": "random starts"}
+
+
+def measure():
+    """A row for each size: seconds and peak memory of the whole process."""
+    for (section, name), sizes in SIZES.items():
+        for size in sizes:
+            params = {section: PARAMS[section] | {name: size}}
+            Path("params.yaml").write_text(yaml.safe_dump(params))
+            _, seconds, memory = run(SCRIPTS[section])
+            count = size**2 if section == "surfaces" else size
+            print(f"{section}: {count:,}: {seconds:.1f} s, {memory:,.0f} MB", file=sys.stderr)
+            yield {"stage": section, "size": count, "s": round(seconds, 1), "MB": round(memory)}
+
+
+def draw(table, path):
+    with plt.style.context(ROOT / "stages/figures.mplstyle"):
+        figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained", sharex="col")
+        for column, (section, rows) in enumerate(table.groupby("stage")):
+            for ax, (value, label) in zip(axes[:, column], LABELS.items(), strict=True):
+                ax.plot(rows["size"] / 1e6, rows[value], "o-")
+                ax.set(ylabel=label, ylim=(0, None), xlim=(0, None))
+            axes[0, column].set_title(f"stages/{Path(SCRIPTS[section]).name}")
+            axes[1, column].set_xlabel(f"millions of {UNITS[section]}")
+        figure.savefig(path, dpi=110)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        table = pd.DataFrame(measure())
+        os.chdir(ROOT)
+    print(table.to_markdown(index=False))
+    draw(table, ROOT / "docs/load.png")
+
+
+if __name__ == "__main__":
+    main()
