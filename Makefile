@@ -18,11 +18,12 @@ SET ?=
 # Whether `make doctor` mends what it finds.
 FIX ?=
 
-.PHONY: help setup demo test test-faults doctor repro pdf ci-report bench seeds lock
+.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds lock
 help:
 	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make test    lint and all tests, offline"
 	@echo "make test-faults  kills, damage, bad input and more, in full, in about an hour"
+	@echo "make audit   known vulnerabilities of what requirements.lock installs"
 	@echo "make doctor  what a killed run left behind, and FIX=1 mends it"
 	@echo "make repro   the whole pipeline on MNIST"
 	@echo "make pdf     reports/report.pdf, the page as a document, with an installed Chromium"
@@ -63,6 +64,9 @@ test: $(READY)
 
 test-faults: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal --full tests/faults
+
+audit: $(READY)
+	.venv/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock
 
 doctor: $(READY)
 	$(ACTIVE) python tools/doctor.py $(if $(FIX),--fix)
