@@ -15,10 +15,12 @@ BASE ?= main
 # How many seeds `make seeds` trains with, and with which other parameters: SET="-S train.epochs=1".
 N ?= 10
 SET ?=
+# How many runs `make sweep` has at once: half as many as there are cores, without it.
+JOBS ?=
 # Whether `make doctor` mends what it finds.
 FIX ?=
 
-.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds lock
+.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep lock
 help:
 	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make test    lint and all tests, offline"
@@ -30,6 +32,7 @@ help:
 	@echo "make ci-report  make repro, and what changed against BASE=main, in ci-report/"
 	@echo "make bench   how fast the training is here, in about 20 minutes"
 	@echo "make seeds   how far the results depend on chance: N=10 SET=\"-S train.epochs=1\""
+	@echo "make sweep   every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
 	@echo "make setup   only .venv, from requirements.lock"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 
@@ -104,7 +107,10 @@ bench: $(READY)
 
 lock: $(READY)
 	.venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
-		--generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
+		--extra sweep --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
 
 seeds: $(READY)
 	$(ACTIVE) python tools/seeds.py $(N) $(SET)
+
+sweep: $(READY)
+	$(ACTIVE) python tools/sweep.py $(if $(JOBS),--jobs $(JOBS)) $(SET)

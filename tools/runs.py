@@ -40,9 +40,14 @@ def file_of(revision, path):
     return git("show", f"{revision}:{path}")
 
 
+def reference_of(name, commit):
+    """Where Git has the experiment of this name of a commit."""
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+
+
 def experiments_of(commit):
     """Name to revision of the experiments of a commit, by name."""
-    prefix = f"refs/exps/{commit[:2]}/{commit[2:]}/"
+    prefix = reference_of("", commit)
     names = git("for-each-ref", "--format=%(refname)", prefix).split()
     return {name.removeprefix(prefix): name for name in names}
 
