@@ -15,12 +15,14 @@ BASE ?= main
 # How many seeds `make seeds` trains with, and with which other parameters: SET="-S train.epochs=1".
 N ?= 10
 SET ?=
+# Which experiments `make compare` takes: all of the last commit, without it.
+RUNS ?=
 # How many runs `make sweep` has at once: half as many as there are cores, without it.
 JOBS ?=
 # Whether `make doctor` mends what it finds.
 FIX ?=
 
-.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep lock
+.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock
 help:
 	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make test    lint and all tests, offline"
@@ -33,6 +35,7 @@ help:
 	@echo "make bench   how fast the training is here, in about 20 minutes"
 	@echo "make seeds   how far the results depend on chance: N=10 SET=\"-S train.epochs=1\""
 	@echo "make sweep   every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
+	@echo "make compare the experiments of this commit, in a table and a figure: RUNS=\"one another\""
 	@echo "make setup   only .venv, from requirements.lock"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 
@@ -114,3 +117,6 @@ seeds: $(READY)
 
 sweep: $(READY)
 	$(ACTIVE) python tools/sweep.py $(if $(JOBS),--jobs $(JOBS)) $(SET)
+
+compare: $(READY)
+	@$(ACTIVE) python tools/compare.py $(RUNS)

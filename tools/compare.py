@@ -14,9 +14,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import binomtest
 
-from runs import RunError, current_commit, experiments_of, file_of
+from runs import RunError, current_commit, experiments_of, file_of, is_evaluated
 
 STYLE = Path(__file__).resolve().parent.parent / "stages/figures.mplstyle"
 FIGURE = Path("reports/compare.png")
@@ -32,11 +33,11 @@ def flatten(params):
 
 
 def read_run(revision):
-    """What a revision holds: params, metrics, history and answers; None where a file is missing."""
+    """What a revision holds: params, metrics, history and answers; None where it has not all."""
     files = ("params.yaml", "reports/metrics/train.json", "reports/metrics/evaluate.json")
     rows = ("reports/plots/history.json", "reports/plots/predictions.json")
     found = [file_of(revision, path) for path in files + rows]
-    if None in found:
+    if None in found or not is_evaluated(revision):
         return None
     params, train, evaluate, history, predictions = found
     predictions = pd.DataFrame(json.loads(predictions)["rows"])
@@ -92,17 +93,20 @@ def tabulate(runs, base):
 def draw(runs, path):
     """Accuracy by epoch of each run, on what was held out, or else on the test images."""
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharex=True)
+        figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained", sharex=True)
         held_out = all(run["history"]["val_acc"].notna().all() for run in runs.values())
         judged = "val" if held_out else "test"
         for name, run in runs.items():
-            history = run["history"]
-            axes[0].plot(history["epoch"], history["train_loss"], label=name)
-            axes[1].plot(history["epoch"], 100 * history[f"{judged}_acc"], label=name)
+            history, marker = run["history"], "o" if len(run["history"]) == 1 else None
+            axes[0].plot(history["epoch"], history["train_loss"], label=name, marker=marker)
+            axes[1].plot(history["epoch"], 100 * history[f"{judged}_acc"], marker=marker)
         axes[0].set(title="Loss on the training images", xlabel="epoch", yscale="log")
         kind = "validation" if held_out else "test"
         axes[1].set(title=f"Accuracy on the {kind} images, %", xlabel="epoch")
-        axes[1].legend(loc="lower right")
+        axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes[0].yaxis.set_major_formatter("{x:g}")
+        axes[0].yaxis.set_minor_formatter(NullFormatter())
+        figure.legend(loc="outside right upper")
         figure.savefig(path, dpi=144)
 
 
@@ -118,7 +122,7 @@ def main(names):
     runs = {name: read_run(revision) for name, revision in chosen.items()}
     unfinished = [name for name, run in runs.items() if run is None]
     for name in unfinished:
-        print(f"{name}: has no results of evaluate", file=sys.stderr)
+        print(f"{name}: left out, since evaluate has not seen its network", file=sys.stderr)
     runs = {name: run for name, run in runs.items() if run is not None}
     if base not in runs or len(runs) < 2:
         raise RunError("nothing to compare: dvc exp run -S train.lr=0.001 makes an experiment")

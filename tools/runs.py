@@ -5,7 +5,10 @@ import json
 import re
 import subprocess
 
+import yaml
+
 METRICS = ("train", "evaluate")
+MODEL = "data/cnn/model.pth"
 
 
 class RunError(RuntimeError):
@@ -52,11 +55,28 @@ def experiments_of(commit):
     return {name.removeprefix(prefix): name for name in names}
 
 
+def is_evaluated(revision):
+    """Whether `evaluate` has seen the very network of a revision, as its dvc.lock tells.
+
+    A run that ended before it, `dvc exp run cnn_train`, has the metrics of the network before.
+    """
+    lock = yaml.safe_load(file_of(revision, "dvc.lock") or "") or {}
+    networks = [
+        file["md5"]
+        for stage, kind in (("cnn_train", "outs"), ("evaluate", "deps"))
+        for file in lock.get("stages", {}).get(stage, {}).get(kind, [])
+        if file["path"] == MODEL
+    ]
+    return len(networks) == 2 and networks[0] == networks[1]
+
+
 def results_of(name, commit):
     """The metrics of a finished experiment of a commit, name to value; None if there is none."""
     revision = experiments_of(commit).get(name)
+    if revision is None or not is_evaluated(revision):
+        return None
     files = [file_of(revision, f"reports/metrics/{stage}.json") for stage in METRICS]
-    if revision is None or None in files:
+    if None in files:
         return None
     return {key: value for file in files for key, value in json.loads(file).items()}
 
