@@ -22,13 +22,14 @@ JOBS ?=
 # Whether `make doctor` mends what it finds.
 FIX ?=
 
-.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock
+.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock why
 help:
 	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make test    lint and all tests, offline"
 	@echo "make test-faults  kills, damage, bad input and more, in full, in about an hour"
 	@echo "make audit   known vulnerabilities of what requirements.lock installs"
 	@echo "make doctor  what a killed run left behind, and FIX=1 mends it"
+	@echo "make why     what changed, what would run because of it, and about how long"
 	@echo "make repro   the whole pipeline on MNIST"
 	@echo "make pdf     reports/report.pdf, the page as a document, with an installed Chromium"
 	@echo "make ci-report  make repro, and what changed against BASE=main, in ci-report/"
@@ -76,6 +77,9 @@ audit: $(READY)
 
 doctor: $(READY)
 	$(ACTIVE) python tools/doctor.py $(if $(FIX),--fix)
+
+why: $(READY)
+	@$(ACTIVE) python tools/why.py
 
 repro: $(READY)
 	$(ACTIVE) dvc repro

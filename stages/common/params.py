@@ -4,10 +4,12 @@ import inspect
 import os
 import reprlib
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import get_args
 
+import psutil
 import yaml
 from pydantic import ConfigDict, ValidationError, validate_call
 
@@ -130,6 +132,20 @@ def run(main, section):
         check_names(section, given, known)
         check_types(section, given, known)
         validated(**given)
+    note_time()
+
+
+def note_time():
+    """Leave the seconds that this stage took, for `make why`, if DVC runs it and there is room.
+
+    They stand in .dvc/tmp/times/STAGE, where neither Git nor DVC looks, of the repository itself
+    where `dvc exp run --temp` runs the stage in a copy.
+    """
+    if "DVC_ROOT" in os.environ:
+        path = Path(os.environ["DVC_ROOT"], ".dvc/tmp/times", Path(sys.argv[0]).stem)
+        with suppress(OSError, psutil.Error):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"{time.time() - psutil.Process().create_time():.1f}\n")
 
 
 def stop(status, *lines, alone=False):
