@@ -22,7 +22,7 @@ JOBS ?=
 # Whether `make doctor` mends what it finds.
 FIX ?=
 
-.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock why
+.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock why schema
 help:
 	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make test    lint and all tests, offline"
@@ -38,6 +38,7 @@ help:
 	@echo "make sweep   every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
 	@echo "make compare the experiments of this commit, in a table and a figure: RUNS=\"one another\""
 	@echo "make setup   only .venv, from requirements.lock"
+	@echo "make schema  renew params.schema.json, by which editors check params.yaml"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 
 setup: $(READY)
@@ -54,7 +55,7 @@ $(READY): requirements.lock
 
 demo: $(READY)
 	rm -rf demo && mkdir demo
-	git ls-files -z .dvc .gitignore dvc.yaml params.yaml stages \
+	git ls-files -z .dvc .gitignore dvc.yaml params.yaml params.schema.json stages \
 		| tar --null -T - -cf - | tar -xf - -C demo
 	cd demo && git init --quiet && git config user.name demo && git config user.email demo@localhost \
 		&& git config commit.gpgsign false && git add . && git commit --quiet -m "The pipeline"
@@ -115,6 +116,9 @@ bench: $(READY)
 lock: $(READY)
 	.venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
 		--extra sweep --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
+
+schema: $(READY)
+	.venv/bin/python tools/schema.py
 
 seeds: $(READY)
 	$(ACTIVE) python tools/seeds.py $(N) $(SET)
