@@ -1,0 +1,127 @@
+"""Results shared with others: by a DVC remote and Git, as experiments, and as branches."""
+
+import json
+import subprocess
+
+import pytest
+import yaml
+from conftest import HERE, commit, dvc, make_repository
+from test_pipeline import change, ran, tracked_bytes
+
+
+def git(folder, *arguments):
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, env=HERE, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def clone(origin, folder):
+    """A clone by somebody else, with an own cache."""
+    git(origin, "clone", "--quiet", origin, folder)
+    for name in ("name", "email"):
+        git(folder, "config", f"user.{name}", "test")
+    git(folder, "config", "commit.gpgsign", "false")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    """A repository with results, pushed to a bare one and to a folder that is its DVC remote."""
+    folder = tmp_path_factory.mktemp("sharing")
+    ours = make_repository(folder / "ours")
+    git(ours, "init", "--quiet", "--bare", folder / "origin.git")
+    git(ours, "remote", "add", "origin", folder / "origin.git")
+    dvc(ours, "remote", "add", "--default", "storage", str(folder / "a store"))
+    dvc(ours, "repro", "--quiet")
+    commit(ours)
+    dvc(ours, "push")
+    git(ours, "push", "--quiet", "origin", "HEAD")
+    return ours
+
+
+@pytest.fixture(scope="module")
+def theirs(ours):
+    """Another's clone, without data."""
+    return clone(ours.parent / "origin.git", ours.parent / "theirs")
+
+
+def shown(folder):
+    """The experiments of the last commit, as `dvc exp show` has them."""
+    baselines = json.loads(dvc(folder, "exp", "show", "--json"))
+    for baseline in baselines:
+        for experiment in baseline["experiments"] or []:
+            yield experiment["revs"][0]["data"] | {"name": experiment["name"]}
+
+
+def read_params(folder):
+    return yaml.safe_load((folder / "params.yaml").read_text())
+
+
+def test_who_clones_and_pulls_has_the_results_and_runs_nothing(ours, theirs):
+    assert not (theirs / "data").exists()
+    dvc(theirs, "pull")
+    assert ran(dvc(theirs, "repro")) == []
+    found, made = (
+        {path.relative_to(folder): content for path, content in tracked_bytes(folder).items()}
+        for folder in (theirs, ours)
+    )
+    assert found == made
+    assert git(theirs, "status", "--short") == ""
+
+
+def test_an_experiment_is_shared_by_its_name_then_seen_and_applied(ours, theirs):
+    dvc(ours, "exp", "run", "--name", "longer", "-S", "xor.steps=61", "xor_train")
+    made = (ours / "data/xor.npz").read_bytes()
+    git(ours, "restore", ".")
+    dvc(ours, "checkout", "--force")
+    dvc(ours, "exp", "push", "origin", "longer")
+
+    assert dvc(theirs, "exp", "list", "--name-only").split() == []
+    assert "longer" in dvc(theirs, "exp", "list", "origin", "--name-only").split()
+    dvc(theirs, "exp", "pull", "origin", "longer")
+    (row,) = (row for row in shown(theirs) if row["name"] == "longer")
+    assert row["params"]["params.yaml"]["data"]["xor"]["steps"] == 61
+    dvc(theirs, "exp", "apply", "longer")
+    assert read_params(theirs)["xor"]["steps"] == 61
+    assert (theirs / "data/xor.npz").read_bytes() == made
+    assert ran(dvc(theirs, "repro", "xor_train")) == []
+
+
+def test_branches_are_compared_in_a_clone_that_has_no_data(ours, tmp_path):
+    main = git(ours, "branch", "--show-current")
+    git(ours, "switch", "--quiet", "--create", "slower")
+    change(ours, "train", "lr", 0.001)
+    dvc(ours, "repro", "--quiet", "evaluate")
+    commit(ours)
+    git(ours, "push", "--quiet", "origin", "slower")
+    git(ours, "switch", "--quiet", main)
+    dvc(ours, "checkout", "--force")
+
+    fresh = clone(ours.parent / "origin.git", tmp_path / "fresh")
+    branches = (main, "origin/slower")
+    params = json.loads(dvc(fresh, "params", "diff", *branches, "--json"))
+    assert params == {"params.yaml": {"train.lr": {"old": 0.02, "new": 0.001, "diff": -0.019}}}
+    metrics = json.loads(dvc(fresh, "metrics", "diff", *branches, "--json"))
+    for stage, name in (("train", "train_loss"), ("evaluate", "accuracy")):
+        old, new = (
+            json.loads(git(fresh, "show", f"{branch}:reports/metrics/{stage}.json"))[name]
+            for branch in branches
+        )
+        found = metrics[f"reports/metrics/{stage}.json"][name]
+        assert (found["old"], found["new"]) == (old, new)
+        assert old != new
+    assert not any("surfaces" in path or "xor" in path for path in metrics)
+
+    drawn = json.loads(dvc(fresh, "plots", "diff", *branches, "--json"))["data"]
+    assert drawn.keys() == {"accuracy", "loss", "confusion", "xor"}
+    (curves,) = drawn["accuracy"]
+    for branch in branches:
+        rows = json.loads(git(fresh, "show", f"{branch}:reports/plots/history.json"))["rows"]
+        points = {
+            (row["epoch"], row["val_acc"])
+            for row in curves["content"]["data"]["values"]
+            if row["rev"] == branch
+        }
+        assert points == {(row["epoch"], row["val_acc"]) for row in rows}
+    assert not (fresh / "data").exists()
