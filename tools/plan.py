@@ -51,8 +51,11 @@ def look_up(stage, moved):
     """The stage with the outputs that DVC takes from its cache, as StageCache.restore; or None.
 
     Where its inputs moved, they are looked for among all past runs; else dvc.lock has the outputs.
+    What is not known yet is taken to stay as it was: only a past run with other inputs is missed.
     """
     past, run = stage.repo.stage_cache, to_single_stage_lockfile(stage)
+    if not all(dep.hash_info for dep in stage.deps):  # not known yet, and not in dvc.lock either
+        return stage if Path(past.cache_dir).exists() else None
     if moved:
         folder = Path(past._get_cache_dir(_get_cache_hash(run, key=True)))
         runs = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime)
