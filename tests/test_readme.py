@@ -1,0 +1,74 @@
+"""The recipes of README.md, run from its own text in a repository of their own, on the digits."""
+
+import re
+import subprocess
+
+import pytest
+from conftest import HERE, ROOT, copy_of
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RECIPES = README[README.index("## Recipes") : README.index("## Reports in CI")]
+ELSEWHERE = {
+    "torchrun --nnodes 2": "needs two machines; test_processes.py has one node",
+    "dvc exp run -S data.dataset=fashion_mnist": "needs a network",
+}
+
+
+def commands(text):
+    """The command lines of a text: of its blocks, and `dvc exp run` and `make` with settings."""
+    for block, inline in re.findall(
+        r"```\n(.*?)```|`((?:dvc exp run|make \w+) [^`]+)`", text, re.S
+    ):
+        lines = block.replace("\\\n", " ").splitlines() or [inline]
+        yield from (line for line in lines if re.match(r"(dvc [a-z]+|git|make|torchrun) ", line))
+
+
+def run(folder, command, storage):
+    """Run a command line as a reader would, with the project's Makefile and without its set-up."""
+    command = command.replace("/srv/results", str(storage))
+    command = re.sub(r"^make ", f"make -f '{ROOT}/Makefile' READY= ACTIVE= ", command)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=HERE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture
+def repository(first_run, tmp_path):
+    """The project on the digits, its results committed, with an origin to push to."""
+    folder, origin = copy_of(first_run, tmp_path / "project"), tmp_path / "origin.git"
+    for command in (
+        ["git", "init", "--quiet", "--bare", origin],
+        ["git", "remote", "add", "origin", origin],
+        ["git", "push", "--quiet", "--set-upstream", "origin", "HEAD"],
+    ):
+        subprocess.run(command, cwd=folder, check=True)
+    (folder / "tools").symlink_to(ROOT / "tools")
+    return folder
+
+
+def test_the_first_recipe_compares_two_learning_rates(repository, tmp_path):
+    first = RECIPES[: RECIPES.index("**See what a change costs")]
+    said = {command: run(repository, command, tmp_path) for command in commands(first)}
+    assert len(said) >= 6
+    assert "0.001" in said["dvc exp show --only-changed"]
+    assert "accuracy" in said["dvc metrics diff HEAD slower"]
+
+
+@pytest.mark.full
+def test_every_recipe_runs_as_it_stands(repository, tmp_path):
+    for command in commands(RECIPES):
+        if not any(command.startswith(start) for start in ELSEWHERE):
+            run(repository, command, tmp_path / "storage")
+
+
+def test_what_is_not_run_is_there():
+    found = [*commands(RECIPES)]
+    assert len(found) > 15
+    assert all(any(command.startswith(start) for command in found) for start in ELSEWHERE)
