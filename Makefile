@@ -24,22 +24,24 @@ FIX ?=
 
 .PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock why schema
 help:
-	@echo "make demo    the whole pipeline on 1,797 digits, offline, in about a minute"
-	@echo "make test    lint and all tests, offline"
+	@echo "make demo         the whole pipeline on 1,797 digits, offline, in about a minute"
+	@echo "make repro        the whole pipeline on MNIST"
+	@echo "make pdf          reports/report.pdf, the page as a document, with an installed Chromium"
+	@echo
+	@echo "make why          what changed, what would run because of it, and about how long"
+	@echo "make compare      the experiments of this commit, in a table and a figure: RUNS=\"one another\""
+	@echo "make sweep        every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
+	@echo "make seeds        how far results depend on chance: N=10 SET=\"-S train.epochs=1\""
+	@echo "make ci-report    make repro, and what changed against BASE=main, in ci-report/"
+	@echo "make bench        how fast the training is here, in about 20 minutes"
+	@echo
+	@echo "make doctor       what a killed run left behind, and FIX=1 mends it"
+	@echo "make test         lint and all tests, offline"
 	@echo "make test-faults  kills, damage, bad input and more, in full, in about an hour"
-	@echo "make audit   known vulnerabilities of what requirements.lock installs"
-	@echo "make doctor  what a killed run left behind, and FIX=1 mends it"
-	@echo "make why     what changed, what would run because of it, and about how long"
-	@echo "make repro   the whole pipeline on MNIST"
-	@echo "make pdf     reports/report.pdf, the page as a document, with an installed Chromium"
-	@echo "make ci-report  make repro, and what changed against BASE=main, in ci-report/"
-	@echo "make bench   how fast the training is here, in about 20 minutes"
-	@echo "make seeds   how far the results depend on chance: N=10 SET=\"-S train.epochs=1\""
-	@echo "make sweep   every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
-	@echo "make compare the experiments of this commit, in a table and a figure: RUNS=\"one another\""
-	@echo "make setup   only .venv, from requirements.lock"
-	@echo "make schema  renew params.schema.json, by which editors check params.yaml"
-	@echo "make lock    renew requirements.lock from pyproject.toml"
+	@echo "make audit        known vulnerabilities of what requirements.lock installs"
+	@echo "make setup        only .venv, from requirements.lock"
+	@echo "make schema       renew params.schema.json, by which editors check params.yaml"
+	@echo "make lock         renew requirements.lock from pyproject.toml"
 
 setup: $(READY)
 
