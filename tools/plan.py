@@ -47,21 +47,32 @@ def changed_file(entry):
             yield f"{entry} {FOUND[status] if entry.hash_info else 'is new'}"
 
 
-def look_up(stage, moved):
+def without(run, paths):
+    """What a run in the cache is known by, but for some inputs: command, inputs, and outputs."""
+    inputs = {dep["path"]: dep.get("md5") for dep in run.get("deps", [])}
+    inputs = {path: md5 for path, md5 in inputs.items() if path not in paths}
+    return run["cmd"], run.get("params"), inputs, [out["path"] for out in run.get("outs", [])]
+
+
+def look_up(stage, moved, awaited):
     """The stage with the outputs that DVC takes from its cache, as StageCache.restore; or None.
 
-    Where its inputs moved, they are looked for among all past runs; else dvc.lock has the outputs.
-    What is not known yet is taken to stay as it was: only a past run with other inputs is missed.
+    Where its inputs moved, they are looked for among the past runs; else dvc.lock has the outputs.
+    Where inputs are awaited, any past run may fit that is alike in all others.
     """
     past, run = stage.repo.stage_cache, to_single_stage_lockfile(stage)
-    if not all(dep.hash_info for dep in stage.deps):  # not known yet, and not in dvc.lock either
-        return stage if Path(past.cache_dir).exists() else None
-    if moved:
+    runs = [] if moved else [run]
+    if awaited:
+        files = Path(past.cache_dir).glob("*/*/*")
+        found = [past._load_cache(path.parent.name, path.name) for path in files]
+        wanted = without(run, awaited)
+        runs += [other for other in found if other and without(other, awaited) == wanted]
+    elif moved:
         folder = Path(past._get_cache_dir(_get_cache_hash(run, key=True)))
-        runs = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime)
-        run = runs and past._load_cache(folder.name, runs[-1].name)
-    cached = run and past._create_stage(run, wdir=stage.wdir)
-    return cached if cached and cached.outs_cached() else None
+        newest = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime)[-1:]
+        runs += filter(None, [past._load_cache(folder.name, path.name) for path in newest])
+    stages = (past._create_stage(run, wdir=stage.wdir) for run in runs)
+    return next((cached for cached in stages if cached.outs_cached()), None)
 
 
 def read_inputs(stage, made):
@@ -97,7 +108,7 @@ def judge(stage, made):
         reasons = ["not in dvc.lock"]
     moved = bool(changes) or not all(out.hash_info for out in stage.outs)
     lost = [f"{d} is missing" for d in stage.deps if d.fs_path not in made and not d.exists]
-    restored = stage if not reasons else None if lost else look_up(stage, moved)
+    restored = stage if not reasons else None if lost else look_up(stage, moved, awaited)
     if lost and not stage.frozen:
         verdict, reasons = "fails", lost
     elif not restored:
