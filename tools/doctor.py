@@ -5,20 +5,16 @@ make doctor FIX=1  mends them. Files that are being edited, and the branch, stay
 """
 
 import argparse
-import hashlib
 import json
 import shutil
 import sys
 from pathlib import Path
 
 import psutil
-from dvc.stage.cache import _get_cache_hash
-from dvc.utils.serialize import load_yaml
 
+from integrity import cache, past_runs
 from runs import git
 
-CACHE = Path(".dvc/cache/files/md5")
-RUNS = Path(".dvc/cache/runs")
 RWLOCKS = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock")
 COPIES = Path(".dvc/tmp/exps")
 TRAININGS = Path(".dvc/tmp/training")
@@ -112,37 +108,6 @@ def halves():
         yield f"{path}: half-written", path.unlink
     for path in sorted(TRAININGS.glob("*.damaged")):
         yield f"{path}: set aside, because it was damaged", path.unlink
-
-
-def cache():
-    """Objects whose content has not the MD5 by which they are called: DVC trusts the name."""
-    for path in sorted(CACHE.glob("*/*")):
-        name = path.parent.name + path.name.removesuffix(".dir")
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != name:
-            kind = "half-written" if len(name) != len(found) else f"damaged: its MD5 is {found}"
-            yield f"{path}: {kind}; `dvc repro` or `dvc pull` makes it again", path.unlink
-
-
-def past_runs():
-    """Records of what stages made before, in a folder for each command and its inputs.
-
-    A record is called by the SHA-256 of its content. DVC itself stops at one that is cut where its
-    YAML still parses, and at a folder without any.
-    """
-    for path in sorted(path for path in RUNS.glob("*/*/*") if not is_sound(path)):
-        yield f"{path}: damaged; the stage runs again where it was needed", path.unlink
-    for folder in sorted(RUNS.glob("*/*")):
-        if all(not is_sound(path) for path in folder.iterdir()):
-            yield f"{folder}: without a record of a run, at which DVC stops", folder.rmdir
-
-
-def is_sound(record):
-    try:
-        return _get_cache_hash(load_yaml(record)) == record.name
-    except Exception:  # whatever DVC raises at bytes that are no record
-        return False
 
 
 def main(fix):
