@@ -53,6 +53,7 @@ def repository(first_run, tmp_path):
     return folder
 
 
+@pytest.mark.full
 def test_the_first_recipe_compares_two_learning_rates(repository, tmp_path):
     first = RECIPES[: RECIPES.index("**See what a change costs")]
     said = {command: run(repository, command, tmp_path) for command in commands(first)}
