@@ -77,7 +77,7 @@ BROKEN = {
     "surfaces: {points: 2, points: 3}": "found 'points' twice",
     "surfaces: {}\nsurfaces: {}": "found 'surfaces' twice",
     "surfaces: " + "[" * 5000: "nested too deeply",
-    "surfaces: {points: " + "9" * 200_000 + "}": "more than 100,000 bytes",
+    "surfaces: {points: " + "9" * 200_000 + "}": "more than 20,000 bytes",
     "surfaces: 2001-13-45": "not valid YAML",
     "surfaces: !!int x": "not valid YAML",
     "surfaces: \x00": "not valid YAML",

@@ -14,7 +14,7 @@ import yaml
 from pydantic import ConfigDict, ValidationError, validate_call
 
 PARAMS = Path("params.yaml")
-LARGEST = 100_000  # bytes of params.yaml; parsing more would take longer than it is worth
+LARGEST = 20_000  # bytes of params.yaml; parsing more would take longer than it is worth
 
 brief = reprlib.Repr()  # of values from params.yaml, which may be long, or nested without end
 brief.maxlevel, brief.maxstring = 2, 60
