@@ -22,7 +22,7 @@ def test_a_clone_without_history_and_without_a_cache_computes_the_same(original,
     folder = tmp_path / "shallow"
     git("clone", "--quiet", "--depth", "1", original.as_uri(), folder)
     assert "cnn_train" in dvc(folder, "status")
-    assert ran(dvc(folder, "repro")) == [*STAGES]
+    assert {*ran(dvc(folder, "repro"))} == {*STAGES} - {"report"}  # the page is in Git, and right
     assert tracked_bytes(folder) == tracked_bytes(original)
     assert "lr" in dvc(folder, "exp", "run", "--temp", "--name", "lr", "-S", "train.lr=0.03")
 
