@@ -177,7 +177,7 @@ def start():
 
 def copy_project(folder):
     """The project as it stands in the working tree, without what it made, in a new folder."""
-    for name in (".gitattributes", ".gitignore", "dvc.yaml"):
+    for name in (".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(
         ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__")
@@ -237,7 +237,7 @@ def tracked_bytes(folder):
 
 def commit(folder):
     """Commit all that Git does not ignore."""
-    for command in (["add", "."], ["commit", "-qm", "all"]):
+    for command in (["add", "."], ["commit", "-qm", "all", "--allow-empty"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
 
 

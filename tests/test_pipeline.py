@@ -8,7 +8,7 @@ from importlib import import_module
 
 import pytest
 import yaml
-from conftest import HERE, ROOT, commit, copy_of, dvc, tracked_bytes
+from conftest import HERE, ROOT, copy_of, dvc, tracked_bytes
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
@@ -145,7 +145,6 @@ def test_the_pipeline_runs_once_then_only_what_is_stale(repository, first_run):
 
 
 def test_make_ci_report_shows_what_a_branch_changed(repository):
-    commit(repository)
     before = change(repository, "surfaces", "target", 0.4)
     command = ["make", "-f", ROOT / "Makefile", "ci-report", "READY=", "BASE=HEAD"]
     subprocess.run(command, cwd=repository, env=HERE, check=True)
