@@ -241,9 +241,16 @@ def commit(folder):
         subprocess.run(["git", *command], cwd=folder, check=True)
 
 
-def dvc(folder, *arguments, status=0):
-    """What `dvc ARGUMENTS` prints in a folder."""
-    done = subprocess.run(
+def git(folder, *arguments):
+    """What `git ARGUMENTS` prints in a folder."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=folder, env=HERE, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def start_dvc(folder, *arguments):
+    """A process of `dvc ARGUMENTS` in a folder, whose output and errors are one text."""
+    return subprocess.Popen(
         ["dvc", *arguments],
         cwd=folder,
         env=HERE,
@@ -251,5 +258,31 @@ def dvc(folder, *arguments, status=0):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert done.returncode == status, done.stdout
-    return done.stdout
+
+
+def dvc(folder, *arguments, status=0):
+    """What `dvc ARGUMENTS` prints in a folder."""
+    process = start_dvc(folder, *arguments)
+    said, _ = process.communicate()
+    assert process.returncode == status, said
+    return said
+
+
+def doctor(folder, *arguments):
+    """`make doctor` in a folder, as a finished process."""
+    command = [sys.executable, ROOT / "tools/doctor.py", *arguments]
+    done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def experiment(folder, name):
+    """Parameters and metrics of an experiment, as `dvc exp show` has them."""
+    shown = json.loads(dvc(folder, "exp", "show", "--json"))
+    (row,) = (
+        row["revs"][0]["data"]
+        for baseline in shown
+        for row in baseline["experiments"] or []
+        if row["name"] == name
+    )
+    return row

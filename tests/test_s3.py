@@ -8,9 +8,9 @@ from contextlib import closing, suppress
 from http.client import HTTPConnection
 
 import pytest
-from conftest import commit, dvc, make_repository
+from conftest import commit, dvc, git, make_repository
 from test_pipeline import ran
-from test_sharing import clone, git
+from test_sharing import clone
 
 
 @pytest.fixture

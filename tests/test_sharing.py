@@ -1,19 +1,11 @@
 """Results shared with others: by a DVC remote and Git, as experiments, and as branches."""
 
 import json
-import subprocess
 
 import pytest
 import yaml
-from conftest import HERE, commit, dvc, make_repository
-from test_pipeline import change, ran, tracked_bytes
-
-
-def git(folder, *arguments):
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, env=HERE, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+from conftest import commit, copy_of, dvc, experiment, git, tracked_bytes
+from test_pipeline import change, ran
 
 
 def clone(origin, folder):
@@ -26,14 +18,13 @@ def clone(origin, folder):
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory):
+def ours(first_run, tmp_path_factory):
     """A repository with results, pushed to a bare one and to a folder that is its DVC remote."""
     folder = tmp_path_factory.mktemp("sharing")
-    ours = make_repository(folder / "ours")
+    ours = copy_of(first_run, folder / "ours")
     git(ours, "init", "--quiet", "--bare", folder / "origin.git")
     git(ours, "remote", "add", "origin", folder / "origin.git")
     dvc(ours, "remote", "add", "--default", "storage", str(folder / "a store"))
-    dvc(ours, "repro", "--quiet")
     commit(ours)
     dvc(ours, "push")
     git(ours, "push", "--quiet", "origin", "HEAD")
@@ -44,14 +35,6 @@ def ours(tmp_path_factory):
 def theirs(ours):
     """Another's clone, without data."""
     return clone(ours.parent / "origin.git", ours.parent / "theirs")
-
-
-def shown(folder):
-    """The experiments of the last commit, as `dvc exp show` has them."""
-    baselines = json.loads(dvc(folder, "exp", "show", "--json"))
-    for baseline in baselines:
-        for experiment in baseline["experiments"] or []:
-            yield experiment["revs"][0]["data"] | {"name": experiment["name"]}
 
 
 def read_params(folder):
@@ -76,7 +59,7 @@ def test_an_experiment_is_shared_by_its_name_then_seen_and_applied(ours, theirs)
     assert dvc(theirs, "exp", "list", "--name-only").split() == []
     assert "longer" in dvc(theirs, "exp", "list", "origin", "--name-only").split()
     dvc(theirs, "exp", "pull", "origin", "longer")
-    (row,) = (row for row in shown(theirs) if row["name"] == "longer")
+    row = experiment(theirs, "longer")
     assert row["params"]["params.yaml"]["data"]["xor"]["steps"] == 61
     dvc(theirs, "exp", "apply", "longer")
     assert read_params(theirs)["xor"]["steps"] == 61

@@ -12,7 +12,7 @@ from contextlib import chdir, suppress
 import psutil
 import pytest
 import yaml
-from conftest import HERE, ROOT, commit, dvc, make_repository
+from conftest import HERE, ROOT, commit, dvc, git, make_repository
 from distributed import Client, LocalCluster
 
 import clone
@@ -82,12 +82,6 @@ def cluster(start, tmp_path):
 def sweep(folder, *arguments, **environment):
     command, environment = [*SWEEP, *arguments], ENVIRONMENT | environment
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-
-
-def git(folder, *arguments):
-    command = ["git", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def experiments(folder):

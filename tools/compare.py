@@ -14,22 +14,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
+from dvc.utils.flatten import flatten
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import binomtest
 
-from runs import RunError, current_commit, experiments_of, file_of, is_evaluated
+from runs import RunError, current_commit, ended_in_one_line, experiments_of, file_of, is_evaluated
 
 STYLE = Path(__file__).resolve().parent.parent / "stages/figures.mplstyle"
 FIGURE = Path("reports/compare.png")
-
-
-def flatten(params):
-    """section.name to value."""
-    return {
-        f"{section}.{name}": value
-        for section, values in params.items()
-        for name, value in values.items()
-    }
 
 
 def read_run(revision):
@@ -138,7 +130,5 @@ def main(names):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="experiments; all of this commit without")
-    try:
+    with ended_in_one_line():
         main(parser.parse_args().names)
-    except RunError as error:
-        sys.exit(str(error))

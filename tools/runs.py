@@ -4,6 +4,8 @@ are called, how they are started, and what came out."""
 import json
 import re
 import subprocess
+import sys
+from contextlib import contextmanager
 
 import yaml
 
@@ -13,6 +15,17 @@ MODEL = "data/cnn/model.pth"
 
 class RunError(RuntimeError):
     """A run that ended with an error; str() is what it printed last."""
+
+
+@contextmanager
+def ended_in_one_line():
+    """End the process on a RunError with its text, and on Ctrl-C with 130; what is done stays."""
+    try:
+        yield
+    except RunError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def git(*arguments):

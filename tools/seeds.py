@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from runs import RunError, current_commit, name_of, results_of, run
+from runs import RunError, current_commit, ended_in_one_line, name_of, results_of, run
 
 TABLE = Path("reports/seeds.json")
 # What the runs must have in common.
@@ -70,9 +70,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.count < 2:
         parser.error("a mean and a standard deviation need two seeds or more")
-    try:
+    with ended_in_one_line():
         main(arguments.count, arguments.settings)
-    except RunError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)  # what is finished stays

@@ -12,7 +12,7 @@ import sys
 import pandas as pd
 from tqdm import tqdm
 
-from runs import RunError, current_commit, experiments_of, name_of, results_of
+from runs import RunError, current_commit, ended_in_one_line, experiments_of, name_of, results_of
 
 try:
     from cluster import CPU_COUNT, connected, run_all, variables_of
@@ -103,9 +103,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs: should be 1 or more, got {arguments.jobs}")
-    try:
+    with ended_in_one_line():
         main(arguments.S, arguments.jobs)
-    except RunError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)  # what is finished stays

@@ -1,10 +1,7 @@
 """Several runs at once in one repository: each gives its own result, or says who is in its way."""
 
-import json
-import subprocess
-
 import pytest
-from conftest import HERE, copy_of, dvc, tracked_bytes
+from conftest import copy_of, dvc, experiment, start_dvc, tracked_bytes
 
 
 @pytest.fixture(scope="module")
@@ -12,38 +9,15 @@ def repository(first_run, tmp_path_factory):
     return copy_of(first_run, tmp_path_factory.mktemp("at once") / "project")
 
 
-def start(folder, *arguments):
-    return subprocess.Popen(
-        ["dvc", *arguments],
-        cwd=folder,
-        env=HERE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def experiment(folder, name):
-    """Parameters and metrics of an experiment, as Git has them."""
-    shown = json.loads(dvc(folder, "exp", "show", "--json"))
-    (row,) = (
-        row["revs"][0]["data"]
-        for baseline in shown
-        for row in baseline["experiments"] or []
-        if row["name"] == name
-    )
-    return row
-
-
 @pytest.mark.full
 def test_two_experiments_in_copies_and_a_repro_beside_them_are_not_mixed(repository):
     before = tracked_bytes(repository)
     values = {"slow": 0.001, "fast": 0.05}
     running = {
-        name: start(repository, "exp", "run", "--temp", "--name", name, "-S", f"train.lr={lr}")
+        name: start_dvc(repository, "exp", "run", "--temp", "--name", name, "-S", f"train.lr={lr}")
         for name, lr in values.items()
     }
-    running["repro"] = start(repository, "repro")
+    running["repro"] = start_dvc(repository, "repro")
     said = {name: process.communicate(timeout=600)[0] for name, process in running.items()}
     done = {name for name, process in running.items() if process.returncode == 0}
     for name in {*running} - done:

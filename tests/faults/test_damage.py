@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HERE, ROOT, copy_of, dvc, tracked_bytes
+from conftest import HERE, copy_of, doctor, dvc, tracked_bytes
 from test_pipeline import STAGES, cached, path_of, ran
 
 KEPT = [path_of(output) for stage in STAGES.values() for output in stage.get("outs", [])]
@@ -36,11 +36,6 @@ def replace(path, content):
     path.chmod(0o600)
     path.write_bytes(content)
     path.chmod(mode)  # DVC's objects are read-only, which it takes for a sign of being sound
-
-
-def doctor(folder, *arguments):
-    command = [sys.executable, ROOT / "tools/doctor.py", *arguments]
-    return subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("harm", [flip, cut])

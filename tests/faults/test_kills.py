@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import HERE, ROOT, commit, dvc, make_repository, tracked_bytes
+from conftest import HERE, commit, doctor, dvc, git, make_repository, tracked_bytes
 
 RUNS = {
     "repro": ["repro"],
@@ -22,18 +21,6 @@ RUNS = {
     "queue": ["queue", "start"],
 }
 EDIT = "a line that was never committed\n"
-
-
-def git(folder, *arguments):
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
-
-
-def doctor(folder, *arguments):
-    command = [sys.executable, ROOT / "tools/doctor.py", *arguments]
-    done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def processes_in(folder):
@@ -107,7 +94,7 @@ def test_a_run_killed_at_any_moment_loses_nothing(kind, how, pristine, first_run
         found = doctor(folder, "--fix")
         assert found.returncode == 0, (moment, found.stdout)
         assert doctor(folder).stdout == "nothing is wrong here\n"
-        assert git(folder, "symbolic-ref", "--short", "HEAD").strip() in ("main", "master")
+        assert git(folder, "symbolic-ref", "--short", "HEAD") in ("main", "master")
         if "git stash pop" in found.stdout:  # killed while DVC had put the edits aside
             git(folder, "checkout", "--quiet", ".")
             git(folder, "stash", "pop")

@@ -4,12 +4,8 @@ import os
 import subprocess
 
 import pytest
-from conftest import HERE, copy_of, dvc, tracked_bytes
+from conftest import HERE, copy_of, dvc, git, tracked_bytes
 from test_pipeline import STAGES, ran
-
-
-def git(*arguments, folder="."):
-    subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +16,7 @@ def original(first_run, tmp_path_factory):
 @pytest.mark.full
 def test_a_clone_without_history_and_without_a_cache_computes_the_same(original, tmp_path):
     folder = tmp_path / "shallow"
-    git("clone", "--quiet", "--depth", "1", original.as_uri(), folder)
+    git(tmp_path, "clone", "--quiet", "--depth", "1", original.as_uri(), folder)
     assert "cnn_train" in dvc(folder, "status")
     assert {*ran(dvc(folder, "repro"))} == {*STAGES} - {"report"}  # the page is in Git, and right
     assert tracked_bytes(folder) == tracked_bytes(original)
@@ -29,7 +25,7 @@ def test_a_clone_without_history_and_without_a_cache_computes_the_same(original,
 
 def test_a_folder_with_spaces_and_letters_of_many_alphabets_changes_nothing(original, tmp_path):
     folder = tmp_path / "Übung 1: 深層学習 ’naïve’ $HOME & co"
-    git("clone", "--quiet", original, folder)
+    git(tmp_path, "clone", "--quiet", original, folder)
     dvc(folder, "repro", "--quiet")
     assert tracked_bytes(folder) == tracked_bytes(original)
 
@@ -38,7 +34,7 @@ def test_a_folder_with_spaces_and_letters_of_many_alphabets_changes_nothing(orig
 @pytest.mark.skipif(os.name != "posix", reason="locales are set by the environment on POSIX")
 def test_a_locale_without_unicode_changes_nothing(original, tmp_path):
     folder = tmp_path / "plain"
-    git("clone", "--quiet", original, folder)
+    git(tmp_path, "clone", "--quiet", original, folder)
     plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
         ["dvc", "repro", "--quiet"], cwd=folder, env=HERE | plain, capture_output=True, text=True
@@ -49,10 +45,9 @@ def test_a_locale_without_unicode_changes_nothing(original, tmp_path):
 
 def test_a_checkout_with_the_line_ends_of_windows_has_those_of_the_repository(original, tmp_path):
     folder = tmp_path / "windows"
-    git("-c", "core.autocrlf=true", "clone", "--quiet", original, folder)
+    git(tmp_path, "-c", "core.autocrlf=true", "clone", "--quiet", original, folder)
     code = [*folder.rglob("*.py"), folder / "params.yaml", folder / "dvc.yaml", folder / "dvc.lock"]
     assert not [path for path in code if b"\r\n" in path.read_bytes()]
-    git("config", "core.autocrlf", "true", folder=folder)
+    git(folder, "config", "core.autocrlf", "true")
     assert ran(dvc(folder, "repro", "surfaces")) == ["surfaces"]  # its output is missing: no more
-    lock = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True)
-    assert lock.stdout == b""
+    assert git(folder, "status", "--porcelain") == ""
