@@ -187,8 +187,10 @@ def main(
     for epoch in range(len(history) + 1, epochs + 1):
         row = {"epoch": epoch, "lr": scheduler.get_last_lr()[0]}
         started, chance = time.perf_counter(), generator_for(seed, epoch, device)
+        before = (epoch - 1) * steps
         # Those of whole batches, so that several processes draw as one would.
-        draws = draw_weights(steps * batch_size, chance, *alterations).split(batch_size)
+        count = min(max(altered - before, 0), steps) * batch_size
+        draws = draw_weights(count, chance, *alterations).split(batch_size)
         losses, correct = torch.empty(steps, device=device), torch.zeros((), device=device)
         bar = tqdm(
             total=steps * batch_size,
@@ -199,7 +201,7 @@ def main(
         )
         for step, batch in enumerate(batches(len(labels), batch_size, seed, epoch, device)):
             pixels, answers = images[batch[mine]].float(), labels[batch[mine]]
-            taken = (epoch - 1) * steps + step
+            taken = before + step
             if taken < altered:
                 pixels = distort(pixels, draws[step][mine])
             loss, logits = forward(pixels, answers)
@@ -231,7 +233,7 @@ def main(
                 row |= score(averaged, split, *splits[split])
         if (step := find_not_finite(losses, row)) is not None:
             unfinished.remove()
-            reached = lr * rate((epoch - 1) * steps + step)
+            reached = lr * rate(before + step)
             where = f"in epoch {epoch}, step {step + 1}, at a rate of {reached:.2g}"
             reason = f"the loss is not finite {where}: try less than {lr:g}"
             raise ParameterError("train.lr", reason)

@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 from dvc.utils.flatten import flatten
 from matplotlib.ticker import LogLocator, NullFormatter
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from runs import RunError, current_commit, ended_in_one_line, experiments_of, file_of, is_evaluated
 
@@ -50,7 +50,7 @@ def compare_errors(base, other):
     binomial(b + c, ½). The interval is that of c - b, by the normal distribution.
     """
     b, c = int((base & ~other).sum()), int((other & ~base).sum())
-    half = 1.959964 * sqrt(b + c - (b - c) ** 2 / len(base))
+    half = norm.ppf(0.975) * sqrt(b + c - (b - c) ** 2 / len(base))
     p = binomtest(b, b + c).pvalue if b + c else 1.0
     return c - b, (c - b - half, c - b + half), p
 
