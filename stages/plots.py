@@ -51,10 +51,8 @@ def main(
     fields, neuron = read_arrays("data/surfaces.npz"), read_metrics("surfaces")
     perceptron, solving = read_arrays("data/xor.npz"), read_metrics("xor")
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
-    test, scores = read_arrays(TEST), read_metrics("evaluate")
+    test = read_arrays(TEST)
     name, classes = read_names(test)
-    recall = [scores[f"recall_{c}"] for c in range(len(classes))]
-    interval = scores["accuracy"], scores["low"], scores["high"]
     weights = read_state("data/cnn/model.pth", expected=read_metrics("train")["weights"])
     filters = weights["conv1.weight"].numpy()
 
@@ -67,7 +65,7 @@ def main(
         "xor_losses": lambda: xor.draw_losses(perceptron, solving),
         "history": lambda: cnn.draw_history(history, name),
         "confusion": lambda: cnn.draw_confusion(predictions, classes, name),
-        "recall": lambda: cnn.draw_recall(recall, interval, classes, name),
+        "recall": lambda: cnn.draw_recall(predictions, classes, name),
         "mistakes": lambda: cnn.draw_mistakes(test["images"], predictions, classes, name, mistakes),
         "filters": lambda: cnn.draw_filters(filters, name),
     }

@@ -44,6 +44,6 @@ def test_a_network_without_mistakes_and_a_class_with_a_long_name_can_be_drawn(im
     for figure in (
         cnn.draw_mistakes(pixels, perfect, classes, "Digits", 8),
         cnn.draw_confusion(perfect, classes, "Digits"),
-        cnn.draw_recall([1.0] * 10, (1.0, 0.72, 1.0), classes, "Digits"),
+        cnn.draw_recall(perfect, classes, "Digits"),
     ):
         assert plots.png(figure, 30).startswith(b"\x89PNG")

@@ -100,6 +100,14 @@ def test_a_change_of_any_metric_changes_the_text(results, stage):
             assert (make()[1] == before) == (name in unquoted - {missed_most}), name
 
 
+def test_every_number_has_its_origin_on_the_page(results):
+    page, _ = make()
+    named = {*re.findall(r"<code>(\w+)</code>", page[page.index("<details>") :])}
+    missing = {"l2_steps", "ce_steps", "val_loss", "val_acc", "xor_stuck", "xor_stuck_2ln2"}
+    metrics = {name for stage in report.STAGES for name in read_metrics(stage)}
+    assert named - missing == metrics - missing
+
+
 def test_no_file_and_no_address_is_needed(results):
     page, _ = make()
     page = page.replace('xmlns="http://www.w3.org/1998/Math/MathML"', "")

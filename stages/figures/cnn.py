@@ -2,12 +2,15 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import LogNorm
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from common.statistics import surest_mistakes
+from common.statistics import surest_mistakes, wilson_interval
 
-SPLITS = {"train": ("C0", "training"), "val": ("C1", "validation"), "test": ("C2", "test")}
+SPLITS = {
+    "train": ("C0", "training, while it learns"),
+    "val": ("C1", "validation"),
+    "test": ("C2", "test"),
+}
 
 
 def draw_history(history, name):
@@ -18,17 +21,21 @@ def draw_history(history, name):
             look = {"color": color, "label": label, "marker": "o", "markersize": 4}
             losses.plot(history["epoch"], history[f"{split}_loss"], **look)
             accuracies.plot(history["epoch"], history[f"{split}_acc"], **look)
-    last = history.iloc[-1]
     for axes in (losses, accuracies):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    losses.set(xlabel="epoch", ylabel="cross-entropy", yscale="log")
-    losses.set_title(
-        f"Test loss {last['test_loss']:.4f} at the end, training {last['train_loss']:.4f}"
-    )
-    accuracies.set(xlabel="epoch", ylabel="accuracy")
+        axes.set_xlabel("epoch")
+    losses.set(ylabel="cross-entropy", yscale="log")
+    losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    losses.yaxis.set_major_formatter("{x:g}")
+    losses.yaxis.set_minor_formatter(NullFormatter())
+    accuracies.set_ylabel("accuracy")
     accuracies.yaxis.set_major_formatter(PercentFormatter(1))
+    last = history.iloc[-1]
+    other = "train" if np.isnan(last["val_loss"]) else "val"
+    beside = f"at the end, {SPLITS[other][1].split(' ')[0]}"
+    losses.set_title(f"Test loss {last['test_loss']:.4f} {beside} {last[f'{other}_loss']:.4f}")
     accuracies.set_title(
-        f"Test accuracy {last['test_acc']:.2%} at the end, training {last['train_acc']:.2%}"
+        f"Test accuracy {last['test_acc']:.2%} {beside} {last[f'{other}_acc']:.2%}"
     )
     accuracies.legend(loc="lower right")
     figure.suptitle(f"Learning {name}, epoch by epoch", x=0.01, ha="left")
@@ -36,23 +43,28 @@ def draw_history(history, name):
 
 
 def draw_confusion(predictions, classes, name):
-    """How often each class was taken for each other, on a logarithmic scale."""
+    """How often each class was taken for each other; the mistakes alone are coloured."""
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (predictions["actual"], predictions["predicted"]), 1)
-    figure, axes = plt.subplots(figsize=(7, 6.2))
-    image = axes.imshow(np.where(counts, counts, np.nan), norm=LogNorm(1, counts.max()))
+    figure, axes = plt.subplots(figsize=(6.6, 6.2))
+    wrong = np.where(np.eye(len(classes)), 0, counts)
+    most = max(1, wrong.max())
+    axes.imshow(np.where(wrong, wrong, np.nan), cmap="Oranges", vmin=0, vmax=1.5 * most)
     for actual, predicted in np.argwhere(counts):
-        count = counts[actual, predicted]
-        light = np.mean(image.to_rgba(count)[:3]) > 0.55
-        color = "0.1" if light else "white"
-        axes.text(predicted, actual, count, ha="center", va="center", fontsize=8, color=color)
+        look = {"ha": "center", "va": "center", "fontsize": 8, "color": "black"}
+        if actual == predicted:
+            look |= {"color": plt.rcParams["text.color"], "fontweight": "bold"}
+        axes.text(predicted, actual, f"{counts[actual, predicted]:,}", **look)
     label_classes(axes.xaxis, classes)
     label_classes(axes.yaxis, classes)
     axes.set(xlabel="predicted", ylabel="actual")
     axes.grid(visible=False)
-    figure.colorbar(image, label="images (logarithmic)", shrink=0.8)
-    errors = counts.sum() - counts.trace()
-    axes.set_title(f"{name}: {errors} of {counts.sum():,} test images off the diagonal")
+    edges = np.arange(len(classes) + 1) - 0.5
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.grid(which="minor")
+    axes.tick_params(which="minor", length=0)
+    axes.set_title(f"{name}: {wrong.sum():,} of {counts.sum():,} test images off the diagonal")
     return figure
 
 
@@ -63,23 +75,30 @@ def label_classes(axis, classes):
     axis.set_ticks(range(len(classes)), classes, **turn)
 
 
-def draw_recall(recall, interval, classes, name):
-    """Recall of each class, with the accuracy over all of them and its interval."""
+def draw_recall(predictions, classes, name):
+    """Recall of each class with its interval, and the accuracy over all of them."""
+    right = predictions["actual"] == predictions["predicted"]
+    counts = right.groupby(predictions["actual"]).agg(["sum", "size"])
+    recall = counts["sum"] / counts["size"]
+    intervals = np.array([wilson_interval(*row) for row in counts.to_numpy()])
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    accuracy, low, high = interval
-    axes.axvspan(low, high, color="C2", alpha=0.15, linewidth=0, label="95% interval")
-    axes.axvline(accuracy, color="C2", label=f"accuracy {accuracy:.2%}")
-    axes.hlines(
-        range(len(classes)), min(recall), recall, color=plt.rcParams["grid.color"], linewidth=1
+    axes.axvline(right.mean(), color="C2", label=f"accuracy over all classes, {right.mean():.2%}")
+    axes.errorbar(
+        recall,
+        counts.index,
+        xerr=abs(intervals.T - recall.to_numpy()),
+        fmt="o",
+        markersize=6,
+        elinewidth=1.4,
+        label="recall, with its 95% interval",
     )
-    axes.plot(recall, range(len(classes)), "o", color="C0", markersize=7)
     label_classes(axes.yaxis, classes)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.set(xlabel="recall: share of the class that was recognised", ylabel="class")
-    worst = int(np.argmin(recall))
-    missed = f"class {classes[worst]} is missed most, {1 - recall[worst]:.2%} of it"
-    axes.set_title(f"{name}: {missed if recall[worst] < 1 else 'every image was recognised'}")
+    within = ((intervals[:, 0] <= right.mean()) & (right.mean() <= intervals[:, 1])).sum()
+    outcome = "every class" if within == len(classes) else f"{within} of {len(classes)} classes"
+    axes.set_title(f"{name}: the accuracy lies within the interval of {outcome}")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
@@ -99,17 +118,17 @@ def draw_mistakes(images, predictions, classes, name, count):
         title = f"{actual} taken for {predicted}\np = {row['probability']:.3f}"
         axes.set_title(title, fontsize=8, fontweight="normal", loc="center")
     shown = f"the {len(worst)} surest of" if len(worst) < wrong else "all"
-    figure.suptitle(f"{name}: {shown} {wrong} mistakes on the test set")
+    figure.suptitle(f"{name}: {shown} {wrong} mistakes on the test set", x=0.01, ha="left")
     return figure
 
 
 def draw_filters(weights, name):
-    """The 32 filters (32, 1, 5, 5) of the first layer, all on one scale."""
-    figure, grid = plt.subplots(4, 8, figsize=(9, 4.6))
-    largest = abs(weights).max()
+    """The 32 filters (32, 1, 5, 5) of the first layer, each on its own scale."""
+    figure, grid = plt.subplots(4, 8, figsize=(8, 4.4))
     for axes, kernel in zip(grid.flat, weights[:, 0], strict=True):
-        image = axes.imshow(kernel, cmap="coolwarm", vmin=-largest, vmax=largest)
+        largest = abs(kernel).max()
+        axes.imshow(kernel, cmap="coolwarm", vmin=-largest, vmax=largest)
         axes.set_axis_off()
-    figure.colorbar(image, ax=grid, label="weight", shrink=0.8)
-    figure.suptitle(f"The 32 filters of the first layer, learned from {name}")
+    title = f"The 32 filters of the first layer, learned from {name}: blue is negative"
+    figure.suptitle(title, x=0.01, ha="left")
     return figure

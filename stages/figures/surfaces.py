@@ -1,6 +1,7 @@
 """Figures of one neuron: its output, losses and gradients over the (weight, bias) plane."""
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 LOSSES = {"l2": ("C0", "L2"), "ce": ("C3", "cross-entropy")}
 
@@ -21,7 +22,11 @@ def draw_surface(axes, surfaces, name, title, view):
     axes.set_box_aspect((4, 4, 3), zoom=1.12)
     axes.set(xlabel="weight w", ylabel="bias b")
     axes.set_title(title, y=0.98)
+    if not name.endswith("grad"):
+        axes.set_zlim(0, 1.001 * field.max())  # with a tick at 1.0, which σ does not reach
+    axes.zaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(labelsize=7, pad=-1)
+    axes.tick_params("z", pad=3)
     axes.xaxis.labelpad = axes.yaxis.labelpad = -2
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.pane.set_facecolor(plt.rcParams["axes.facecolor"])
@@ -29,25 +34,20 @@ def draw_surface(axes, surfaces, name, title, view):
 
 def draw_sigmoid(surfaces, metrics, view):
     """The sigmoid neuron: output, and loss and gradient for L2 and for cross-entropy."""
-    figure = plt.figure(figsize=(10, 6.2))
-    grid = figure.add_gridspec(2, 3)
+    figure = plt.figure(figsize=(10, 5.8))
+    grid = figure.add_gridspec(2, 3, width_ratios=(1.35, 1, 1))
     panels = [
         (grid[:, 0], "sigmoid", "Output ŷ = σ(w + b)"),
         (grid[0, 1], "l2", f"L2: flat far away, at most {metrics['l2_max']:.2f}"),
-        (grid[0, 2], "l2_grad", f"∂L2/∂w: vanishes, at most {metrics['l2_grad_max']:.3f}"),
-        (grid[1, 1], "ce", f"Cross-entropy: up to {metrics['ce_max']:.2f}, still rising"),
-        (
-            grid[1, 2],
-            "ce_grad",
-            f"∂CE/∂w: stays, up to {metrics['ce_grad_max']:.2f}",
-        ),
+        (grid[0, 2], "l2_grad", f"∂L2/∂w: 0 far away, at most {metrics['l2_grad_max']:.3f}"),
+        (grid[1, 1], "ce", f"CE: keeps rising, at least {metrics['ce_min']:.2f}"),
+        (grid[1, 2], "ce_grad", f"∂CE/∂w: stays, up to {metrics['ce_grad_max']:.2f}"),
     ]
     for place, name, title in panels:
         draw_surface(figure.add_subplot(place, projection="3d"), surfaces, name, title, view)
-    target = surfaces["target"]
-    figure.suptitle(
-        f"One sigmoid neuron, input 1, target {target:g}: L2 goes flat, cross-entropy does not"
-    )
+    neuron = f"One sigmoid neuron, input 1, target {surfaces['target']:g}"
+    title = f"{neuron}: L2 goes flat, cross-entropy (CE) does not"
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -62,10 +62,8 @@ def draw_relu(surfaces, metrics, view):
     for place, (name, title) in enumerate(panels, 1):
         axes = figure.add_subplot(1, 3, place, projection="3d")
         draw_surface(axes, surfaces, name, title, view)
-    target = surfaces["target"]
-    figure.suptitle(
-        f"One ReLU neuron, input 1, target {target:g}: no gradient on half of the plane"
-    )
+    neuron = f"One ReLU neuron, input 1, target {surfaces['target']:g}"
+    figure.suptitle(f"{neuron}: no gradient on half of the plane", x=0.01, ha="left")
     return figure
 
 
@@ -77,7 +75,7 @@ def draw_cut(surfaces):
             field = surfaces[f"cut_{name}{suffix}"]
             axes.plot(surfaces["weight"], field, color=color, label=label)
             axes.annotate(
-                f"{field[-1]:.2g}",
+                f"{field[-1]:.3g}",
                 (surfaces["weight"][-1], field[-1]),
                 (4, 0),
                 textcoords="offset points",

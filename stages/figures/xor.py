@@ -17,21 +17,30 @@ def draw_hidden_plane(axes, hidden, line):
     regions = ListedColormap(CLASSES)
     axes.imshow(answer, origin="lower", extent=edges, cmap=regions, vmin=0, vmax=1, alpha=0.25)
     axes.axline(*two_points(line), color=plt.rcParams["text.color"], linewidth=1.2)
-    for (label, answer), (x, y) in zip(POINTS.items(), hidden, strict=True):
+    for answer, (x, y) in zip(POINTS.values(), hidden, strict=True):
         look = {"markeredgecolor": plt.rcParams["axes.facecolor"], "markersize": 9}
         axes.plot(x, y, "os"[answer], color=CLASSES[answer], **look)
-        # Two points of a class end in one place: the first is named beside it, the second above.
-        beside = label.startswith("(0")
-        place = (
-            {"ha": "right" if x > -0.6 else "left", "va": "center"}
-            if beside
-            else {"ha": "center", "va": "top" if y > 0 else "bottom"}
-        )
-        offset = (-8 if x > -0.6 else 8, 0) if beside else (0, -8 if y > 0 else 8)
-        text = axes.annotate(label, (x, y), offset, textcoords="offset points", fontsize=7, **place)
+    for label, (x, y), below in place_labels(hidden):
+        align = "left" if x < -0.6 else "right" if x > 0.6 else "center"
+        shift = ({"left": -8, "right": 8}.get(align, 0), -8 if below else 8)
+        place = {"ha": align, "va": "top" if below else "bottom", "fontsize": 7}
+        text = axes.annotate(label, (x, y), shift, textcoords="offset points", **place)
         text.set_path_effects([withStroke(linewidth=2, foreground=plt.rcParams["axes.facecolor"])])
     axes.set(xlim=edges[:2], ylim=edges[2:], xlabel="h₁", ylabel="h₂", aspect="equal")
     axes.grid(visible=False)
+
+
+def place_labels(hidden):
+    """A label for each of the points (4, 2), where it is, and whether it is written below: on the
+    side away from the next point. Points that have met share one.
+    """
+    gaps = np.linalg.norm(hidden[:, None] - hidden, axis=2) + np.diag([np.inf] * len(hidden))
+    for k, label in enumerate(POINTS):
+        (x, y), (_, next_y) = hidden[k], hidden[gaps[k].argmin()]
+        met = gaps[k] < 0.2
+        if not met[:k].any():
+            names = [label, *(other for other, near in zip(POINTS, met, strict=True) if near)]
+            yield "\n".join(names), (x, y), not met.any() and next_y > y > -0.92
 
 
 def two_points(line):
@@ -52,7 +61,7 @@ def draw_snapshots(xor, metrics):
         panels, steps, xor["losses"][steps], xor["hidden"][steps], xor["line"][steps], strict=False
     ):
         draw_hidden_plane(axes, hidden, line)
-        axes.set_title(f"step {step:,}: loss {loss:.4f}")
+        axes.set_title(f"step {step:,}: loss {loss:.3g}", fontsize=9)
     legend = panels[len(steps)]
     for answer, marker in enumerate("os"):
         legend.plot(
@@ -72,7 +81,8 @@ def draw_snapshots(xor, metrics):
     outcome = (
         "until one line separates them" if solved else "but not yet to where a line separates them"
     )
-    figure.suptitle(f"XOR: the hidden layer moves the four points {outcome}")
+    title = f"XOR: the hidden layer moves the four points {outcome}"
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 

@@ -20,6 +20,7 @@ def turnable(fields, points):
     return {
         "axis": axis[lines].round(6).tolist(),
         "fields": {name: fields[name][np.ix_(lines, lines)].round(4).tolist() for name in SURFACES},
+        "extremes": {n: [float(fields[n].min()), float(fields[n].max())] for n in SURFACES},
         "colours": {
             name: [to_hex(colour) for colour in matplotlib.colormaps[name](colours)]
             for name in ("viridis", "coolwarm")

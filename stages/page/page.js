@@ -4,19 +4,13 @@
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const set = (element, attributes) =>
   Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
-const round = (value) => value.toFixed(2).replace(/\.?0+$/, "").replace("-", "−");
+const round = (value) => String(Number(value.toFixed(4))).replace("-", "−");
 
 // ---- Surfaces -------------------------------------------------------------------------------
 
 const surfaces = read("surfaces-data");
 const film = read("film-data");
 document.documentElement.classList.replace("still", "live"); // all that can fail is read
-const extremes = Object.fromEntries(
-  Object.entries(surfaces.fields).map(([name, field]) => {
-    const values = field.flat();
-    return [name, [Math.min(...values), Math.max(...values)]];
-  }),
-);
 const canvases = [...document.querySelectorAll("canvas[data-field]")];
 const turn = document.getElementById("turn"); // degrees around the vertical axis
 const tilt = document.getElementById("tilt"); // degrees above the plane
@@ -38,7 +32,7 @@ function drawSurface(canvas) {
   const name = canvas.dataset.field;
   const field = surfaces.fields[name];
   const n = field.length;
-  const [low, high] = extremes[name];
+  const [low, high] = surfaces.extremes[name];
   const signed = name.endsWith("grad");
   const colours = surfaces.colours[signed ? "coolwarm" : "viridis"];
   const largest = Math.max(-low, high);
