@@ -19,7 +19,7 @@ SET ?=
 RUNS ?=
 # How many runs `make sweep` has at once: half as many as there are cores, without it.
 JOBS ?=
-# Whether `make doctor` mends what it finds.
+# Whether `make doctor` mends what it finds: 1 for yes.
 FIX ?=
 
 .PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock why schema
@@ -79,7 +79,7 @@ audit: $(READY)
 	.venv/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock
 
 doctor: $(READY)
-	$(ACTIVE) python tools/doctor.py $(if $(FIX),--fix)
+	$(ACTIVE) python tools/doctor.py $(if $(filter 1,$(FIX)),--fix)
 
 why: $(READY)
 	@$(ACTIVE) python tools/why.py

@@ -8,8 +8,8 @@ reads   params.yaml: report, and the other sections, which the page quotes
 writes  reports/index.html                  a single file that needs no other and no network
 """
 
-import re
 from base64 import b64encode
+from contextlib import suppress
 from hashlib import sha256
 from math import log
 from pathlib import Path
@@ -33,11 +33,15 @@ STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
 
 
 def read_numbers(section):
-    """A section of params.yaml; numbers such as 1e-05 too, which PyYAML reads as text."""
-    return {
-        name: float(value) if re.fullmatch(r"-?\d+e[-+]?\d+", str(value)) else value
-        for name, value in read_section(section).items()
-    }
+    """A section of params.yaml; numbers that YAML reads as text, such as 1e-05, are numbers, as
+    they are to the stages.
+    """
+    values = read_section(section)
+    for name, value in values.items():
+        for kind in (float, int) if isinstance(value, str) and section != "report" else ():
+            with suppress(ValueError):
+                values[name] = kind(value)
+    return values
 
 
 def main(

@@ -32,9 +32,6 @@ def test_an_experiment_is_called_by_its_parameters():
 
 
 def test_seeds_are_trained_once_and_summed_up(repository):
-    (repository / "params.yaml").write_text(
-        (repository / "params.yaml").read_text() + "# an edit that takes no part\n"
-    )
     first = seeds(repository, "2", "-S", "train.epochs=1")
     assert first.returncode == 0, first.stderr
     table = json.loads((repository / "reports/seeds.json").read_text())
@@ -51,6 +48,30 @@ def test_seeds_are_trained_once_and_summed_up(repository):
     assert again.returncode == 0, again.stderr
     assert dvc(repository, "exp", "list") == experiments
     assert json.loads((repository / "reports/seeds.json").read_text()) == table
+
+
+def test_edits_that_are_not_committed_are_refused(repository):
+    """DVC would take them into its copy, and the result would pass for the commit's."""
+    params = repository / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("lr: 0.02", "lr: 0.03"))
+    refused = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.rotation=0")
+    params.write_text(before)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("params.yaml: edited since the last commit")
+    assert "rotation" not in dvc(repository, "exp", "list", "--name-only")
+
+
+def test_a_damaged_table_is_named_before_anything_runs(repository):
+    table = repository / "reports/seeds.json"
+    table.parent.mkdir(exist_ok=True)
+    before = table.read_text() if table.exists() else None
+    table.write_text("<<<<<<< ours")
+    refused = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.rotation=0")
+    table.write_text(before) if before else table.unlink()
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("reports/seeds.json: not JSON")
+    assert "rotation" not in dvc(repository, "exp", "list", "--name-only")
 
 
 def test_a_run_that_fails_says_why_and_changes_no_table(repository):

@@ -130,9 +130,15 @@ def test_parameters_that_differ_from_the_defaults_are_named_with_the_command(res
     assert "plots.elevation" not in text
 
 
-def test_a_learning_rate_that_yaml_reads_as_text_is_printed_as_a_number(results):
-    change_params("train", lr="1e-05")
-    assert "Learning rate 1 × 10⁻⁵" in make()[1]
+@pytest.mark.parametrize(
+    ("text", "printed"), [("1e-05", "1 × 10⁻⁵"), ("1E-3", "0.001"), ("0.2", "0.2"), ("3", "3")]
+)
+def test_a_number_that_yaml_reads_as_text_is_printed_as_a_number(results, text, printed):
+    change_params("train", lr=text)
+    change_params("xor", starts="5000")
+    said = make()[1]
+    assert f"Learning rate {printed}, falling" in said
+    assert "Of 5,000 random starts" in said
 
 
 def test_the_defaults_have_the_names_of_params_yaml():

@@ -56,7 +56,9 @@ def compare_errors(base, other):
 
 
 def tabulate(runs, base):
-    """A row for each run, the fewest errors first; `base` is the name of the one compared with."""
+    """A row for each run, the best on the validation images first, or where not all have some, on
+    the test images; `base` is the name of the one compared with.
+    """
     names = {name for run in runs.values() for name in run["params"]}
     differing = [
         name
@@ -79,7 +81,10 @@ def tabulate(runs, base):
             row["difference"] = f"{more:+d} ({low:+.0f} to {high:+.0f})"
             row["beyond chance"] = f"{sure}, p = {p:.2g}"
         rows.append(row)
-    return pd.DataFrame(rows).sort_values(["errors", "loss"], kind="stable", ignore_index=True)
+    table = pd.DataFrame(rows).sort_values(["errors", "loss"], kind="stable", ignore_index=True)
+    if table["val"].notna().all():
+        table = table.sort_values("val", ascending=False, kind="stable", ignore_index=True)
+    return table
 
 
 def draw(runs, path):

@@ -6,8 +6,10 @@ make doctor FIX=1  mends them. Files that are being edited, and the branch, stay
 
 import argparse
 import json
+import re
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,9 @@ import psutil
 from integrity import cache, past_runs
 from runs import git
 
+AT_WORK = re.compile(r"(.*/)?(dvc|dvc/__main__\.py|stages/\w+\.py|tools/(seeds|sweep)\.py)")
+# What DVC removes when a run in the workspace ends; others of its references stay for good.
+PASSING = ("EXEC_BASELINE", "EXEC_BRANCH", "EXEC_CHECKPOINT", "EXEC_MERGE")
 RWLOCKS = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock")
 COPIES = Path(".dvc/tmp/exps")
 TRAININGS = Path(".dvc/tmp/training")
@@ -22,62 +27,67 @@ WRITTEN = ("data", "reports", ".dvc/tmp/training")
 
 
 def at_work():
-    """The processes of DVC and of stages that run in this folder, or in a copy that it made."""
+    """The processes of Git, DVC, stages and sweeps in this folder, or in a copy that was made."""
     root = Path.cwd()
     for process in psutil.process_iter(["cmdline"]):
-        command = " ".join(process.info["cmdline"] or [])
+        program, *arguments = process.info["cmdline"] or [""]
         try:
             folder = Path(process.cwd())
         except (psutil.Error, OSError):
             continue
         inside = folder == root or root / COPIES in folder.parents
-        if inside and ("dvc" in command or "stages/" in command) and "doctor.py" not in command:
+        python = Path(program).name.startswith("python")
+        runs = python and any(map(AT_WORK.fullmatch, arguments[:2]))
+        if inside and (runs or Path(program).name == "git"):
+            command = " ".join([program, *arguments])
             yield f"process {process.pid} is at work here: {command[:100]}"
 
 
 def head():
-    """HEAD on no branch: `dvc exp run` in the workspace detaches it, and a kill leaves it so.
+    """HEAD on no branch: `dvc exp run` detaches it for a while, and a kill leaves it so.
 
-    DVC runs the experiment on the branch's last commit, so that to name the branch again changes
-    no file.
+    DVC checks out the hash of the branch's last commit, and may add a commit of its own, so that to
+    name the branch again changes no file. Whoever leaves a branch by hand goes elsewhere.
     """
     if git("symbolic-ref", "--quiet", "HEAD") or git("rev-parse", "--verify", "HEAD") is None:
         return
-    if not exec_refs() and not git("rev-parse", "--verify", "--quiet", "refs/exps/stash"):
-        return  # detached by hand
-    branches = git("for-each-ref", "--format=%(refname)", "refs/heads").split()
-    before = git("rev-parse", "--symbolic-full-name", "@{-1}")
-    start = git("rev-parse", "--verify", "--quiet", "refs/exps/exec/EXEC_HEAD") or git(
-        "rev-parse", "HEAD"
-    )
-    there = [name for name in branches if git("rev-parse", name) == start]
-    if before in there or len(there) == 1:
-        branch = before if before in there else there[0]
+    moves = git("log", "--walk-reflogs", "--format=%gs", "HEAD").splitlines()
+    last = next((move for move in moves if move.startswith("checkout: ")), "")
+    found = re.fullmatch("checkout: moving from (.+) to ([0-9a-f]{40})", last)
+    if found is None:
+        return
+    branch, tip = f"refs/heads/{found[1]}", found[2]
+    here = git("rev-parse", "HEAD"), git("rev-parse", "--verify", "--quiet", "HEAD^")
+    if tip == git("rev-parse", "--verify", "--quiet", branch) and tip in here:
         yield (
-            f"HEAD is on no branch: it goes back to {branch.removeprefix('refs/heads/')}",
+            f"HEAD is on no branch: it goes back to {found[1]}",
             lambda: git("symbolic-ref", "-m", "doctor: back on its branch", "HEAD", branch),
         )
-    else:
-        yield "HEAD is on no branch, and which one it was is not clear: git switch BRANCH", None
 
 
 def stash():
     """A note, not a fault: DVC keeps edits in Git's stash for an instant, as people do for long."""
-    if git("rev-parse", "--verify", "--quiet", "stash^") == git("rev-parse", "HEAD"):
+    edits = git("rev-parse", "--verify", "--quiet", "stash^")
+    if edits and edits == git("rev-parse", "HEAD"):
         print("stash@{0} holds edits of this commit; if yours are missing: git stash pop")
-
-
-def exec_refs():
-    return (git("for-each-ref", "--format=%(refname)", "refs/exps/exec") or "").split()
 
 
 def references():
     """References by which a run finds its own state, with no run."""
-    for name in exec_refs():
-        yield (
-            f"{name}: left by a killed experiment",
-            lambda name=name: git("update-ref", "-d", name),
-        )
+    for name in PASSING:
+        reference = f"refs/exps/exec/{name}"
+        if git("rev-parse", "--verify", "--quiet", reference):
+            yield (
+                f"{reference}: left by a killed experiment",
+                lambda reference=reference: git("update-ref", "--no-deref", "-d", reference),
+            )
+
+
+def git_locks():
+    """Git's own locks, with no Git at work."""
+    folder = Path(git("rev-parse", "--git-dir") or ".git")
+    for path in sorted([*folder.glob("*.lock"), *folder.glob("refs/**/*.lock")]):
+        yield f"{path}: held by a Git that is gone", path.unlink
 
 
 def locks():
@@ -111,19 +121,24 @@ def halves():
 
 
 def main(fix):
+    if not Path(".dvc").is_dir():
+        sys.exit("there is no .dvc here: run it at the top of the project")
     busy = [*at_work()]
     if busy:
         sys.exit("\n".join([*busy, "what it has begun is not a fault: end it, or wait"]))
     left = 0
     stash()
-    for check in (head, references, locks, copies, halves, cache, past_runs):
-        for line, mend in [*check()]:
-            if fix and mend:
-                mend()
-                line += ": mended"
-            else:
-                left += 1
-            print(line)
+    for check in (git_locks, head, references, locks, copies, halves, cache, past_runs):
+        found = [*check()]
+        if fix and found:
+            for _, mend in found:
+                with suppress(OSError):
+                    mend()
+        still = {line for line, _ in check()} if fix and found else {line for line, _ in found}
+        for line, _ in found:
+            kind = ": could not be mended" if fix else ""
+            print(line + (kind if line in still else ": mended"))
+        left += len(still)
     if left and not fix:
         print(f"{left} found; make doctor FIX=1 mends them")
     elif not left:

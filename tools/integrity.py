@@ -4,18 +4,22 @@ Each check yields a line for what is wrong, and the function that removes it: it
 """
 
 import hashlib
+import os
 from pathlib import Path
 
+from dvc.repo import Repo
 from dvc.stage.cache import _get_cache_hash
 from dvc.utils.serialize import load_yaml
 
-CACHE = Path(".dvc/cache/files/md5")
-RUNS = Path(".dvc/cache/runs")
+
+def cache_folder():
+    """Where DVC is told to keep its cache: .dvc/cache, or elsewhere."""
+    return Path(os.path.relpath(Repo().cache.local_cache_dir))
 
 
 def cache():
     """Objects whose content has not the MD5 by which they are called: DVC trusts the name."""
-    for path in sorted(CACHE.glob("*/*")):
+    for path in sorted(cache_folder().glob("files/md5/*/*")):
         name = path.parent.name + path.name.removesuffix(".dir")
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
@@ -30,9 +34,10 @@ def past_runs():
     A record is called by the SHA-256 of its content. DVC itself stops at one that is cut where its
     YAML still parses, and at a folder without any.
     """
-    for path in sorted(path for path in RUNS.glob("*/*/*") if not is_sound(path)):
+    runs = cache_folder() / "runs"
+    for path in sorted(path for path in runs.glob("*/*/*") if not is_sound(path)):
         yield f"{path}: damaged; the stage runs again where it was needed", path.unlink
-    for folder in sorted(RUNS.glob("*/*")):
+    for folder in sorted(runs.glob("*/*")):
         if all(not is_sound(path) for path in folder.iterdir()):
             yield f"{folder}: without a record of a run, at which DVC stops", folder.rmdir
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import yaml
 
 METRICS = ("train", "evaluate")
+# What runs must have in common to be taken together.
+SAME = ("images", "precision", "device", "compiled", "processes", "threads", "torch")
 MODEL = "data/cnn/model.pth"
 
 
@@ -94,10 +96,23 @@ def results_of(name, commit):
     return {key: value for file in files for key, value in json.loads(file).items()}
 
 
-def run(overrides):
-    """Run the pipeline up to `evaluate` with these parameters, in a copy of the last commit.
+def mixed(runs):
+    """What the metrics of several runs should have in common, and have not: name to values."""
+    found = {name: sorted({str(metrics.get(name)) for metrics in runs}) for name in SAME}
+    return {name: values for name, values in found.items() if len(values) > 1}
 
-    RunError tells how it ended. What is being edited in the workspace takes no part.
+
+def refuse_edits():
+    """RunError if a run would not be of the last commit: DVC takes edits along into its copy."""
+    edited = git("diff", "--name-only", "HEAD", "--", "params.yaml", "dvc.yaml", "stages")
+    if edited:
+        files = ", ".join(edited.splitlines())
+        raise RunError(f"{files}: edited since the last commit, whose runs are meant: commit first")
+
+
+def run(overrides):
+    """Run the pipeline up to `evaluate` with these parameters, in a copy; RunError tells how it
+    ended.
     """
     settings = [argument for override in overrides for argument in ("-S", override)]
     command = ["dvc", "exp", "run", "--temp", "--name", name_of(overrides), *settings, "evaluate"]

@@ -42,6 +42,11 @@ def describe(stage, title, says):
     script = (ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")
     section = re.search(r'run\(main, section="(\w+)"\)', script)[1]
     parameters = inspect.signature(import_module(stage).main).parameters.values()
+    for parameter in parameters:
+        if (section, parameter.name) not in says:
+            sys.exit(
+                f"params.yaml: {section}.{parameter.name}: needs a comment that says what it is"
+            )
     fields = {p.name: (p.annotation, Field(description=says[section, p.name])) for p in parameters}
     model = create_model(section, __config__=ConfigDict(extra="forbid"), **fields)
     return section, model.model_json_schema(schema_generator=Untitled) | {"title": title}

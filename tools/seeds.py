@@ -14,22 +14,28 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from runs import RunError, current_commit, ended_in_one_line, name_of, results_of, run
+from runs import (
+    SAME,
+    RunError,
+    current_commit,
+    ended_in_one_line,
+    mixed,
+    name_of,
+    refuse_edits,
+    results_of,
+    run,
+)
 
 TABLE = Path("reports/seeds.json")
-# What the runs must have in common.
-SAME = ("images", "precision", "device", "compiled", "processes", "threads", "torch")
 
 
 def summarise(runs):
     """What is to be said of the metrics of several runs that differ in their seed alone."""
+    if different := mixed(runs):
+        raise RunError(f"these runs cannot be taken together: {different}")
     table = pd.DataFrame(runs)
-    described = {name: table[name].unique().tolist() for name in SAME}
-    mixed = {name: values for name, values in described.items() if len(values) > 1}
-    if mixed:
-        raise RunError(f"these runs cannot be taken together: {mixed}")
     accuracy = table["accuracy"]
-    described = {name: values[0] for name, values in described.items()}
+    described = {name: runs[0].get(name) for name in SAME}
     described |= {"seeds": len(table), "mean": accuracy.mean(), "sd": accuracy.std()}
     described |= {"min": accuracy.min(), "max": accuracy.max(), "loss": table["loss"].mean()}
     return {
@@ -38,8 +44,17 @@ def summarise(runs):
     } | {"errors": table["errors"].tolist()}
 
 
+def read_table():
+    """What is in reports/seeds.json: before hours of training, not after."""
+    try:
+        return json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    except ValueError as error:
+        raise RunError(f"{TABLE}: not JSON: {error}") from None
+
+
 def main(count, settings):
-    runs, commit = [], current_commit()
+    runs, commit, table = [], current_commit(), read_table()
+    refuse_edits()
     for seed in tqdm(range(1, count + 1), unit="seed", disable=None):
         overrides = [*settings, f"train.seed={seed}"]
         name, started = name_of(overrides), time.perf_counter()
@@ -53,10 +68,11 @@ def main(count, settings):
         tqdm.write(f"{name}: {metrics['accuracy']:.2%}, {metrics['errors']} errors, {took:.0f} s")
         sys.stdout.flush()
 
-    table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     table[name_of(settings)] = {"commit": commit} | summarise(runs)
     TABLE.parent.mkdir(exist_ok=True)
-    TABLE.write_text(json.dumps(table, indent=2, allow_nan=False) + "\n")
+    beside = TABLE.with_suffix(".part")
+    beside.write_text(json.dumps(table, indent=2, allow_nan=False) + "\n")
+    beside.replace(TABLE)
     columns = ["seeds", "mean", "sd", "min", "max", "loss", "images", "precision"]
     print(pd.DataFrame(table).T[columns].to_markdown())
 

@@ -8,11 +8,20 @@ that Dask cluster take them, each as many at once as it has threads. Results com
 
 import argparse
 import sys
+from collections import defaultdict
 
 import pandas as pd
 from tqdm import tqdm
 
-from runs import RunError, current_commit, ended_in_one_line, experiments_of, name_of, results_of
+from runs import (
+    RunError,
+    current_commit,
+    ended_in_one_line,
+    experiments_of,
+    mixed,
+    name_of,
+    results_of,
+)
 
 try:
     from cluster import CPU_COUNT, connected, run_all, variables_of
@@ -39,6 +48,11 @@ def expand(settings):
     return runs
 
 
+def setting_of(overrides):
+    """The name of a run's parameters without its seed."""
+    return name_of([override for override in overrides if not override.startswith(SEED)])
+
+
 def tabulate(runs, results):
     """A row for each setting of the other parameters than train.seed, the best first.
 
@@ -46,8 +60,8 @@ def tabulate(runs, results):
     """
     table = pd.DataFrame(
         {
-            "parameters": name_of([o for o in runs[name] if not o.startswith(SEED)]),
-            "val": metrics["val_acc"],
+            "parameters": setting_of(runs[name]),
+            "val": metrics.get("val_acc"),
             "test": metrics["accuracy"],
         }
         for name, metrics in results.items()
@@ -91,6 +105,12 @@ def main(settings, jobs):
         print(start)
     if results := {name: metrics for name, metrics in results.items() if metrics}:
         print(tabulate(runs, results).to_markdown(index=False, disable_numparse=True))
+        by_setting = defaultdict(list)
+        for name, metrics in results.items():
+            by_setting[setting_of(runs[name])].append(metrics)
+        for setting, alike in by_setting.items():
+            if different := mixed(alike):
+                print(f"{setting}: a mean of runs that differ: {different}", file=sys.stderr)
     for name, error in failures.items():
         print(f"{name}: {error}", file=sys.stderr)
     sys.exit(1 if failures else 0)

@@ -7,7 +7,6 @@ import math
 import os
 from contextlib import suppress
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -90,7 +89,9 @@ def read_arrays(path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (BadZipFile, EOFError, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are no archive may look like anything else
         raise DamagedFileError(path, error) from None
 
 

@@ -1,6 +1,7 @@
 """Figures of one neuron: its output, losses and gradients over the (weight, bias) plane."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 LOSSES = {"l2": ("C0", "L2"), "ce": ("C3", "cross-entropy")}
@@ -100,7 +101,7 @@ def draw_descents(surfaces, metrics):
     figure, axes = plt.subplots(figsize=(9.6, 3.4))
     target, start = surfaces["target"], surfaces["start"]
     axes.axhline(target, color=plt.rcParams["axes.edgecolor"], linestyle=":", linewidth=1.2)
-    arrivals = []
+    arrivals, both = [], np.concatenate([surfaces[f"descent_{name}"] for name in LOSSES])
     for name, (color, label) in LOSSES.items():
         outputs = surfaces[f"descent_{name}"]
         arrived = f"{name}_steps" in metrics
@@ -110,7 +111,7 @@ def draw_descents(surfaces, metrics):
         axes.plot(len(outputs) - 1, outputs[-1], "o" if arrived else ">", color=color)
     axes.annotate("target", (1, target), (0, 5), textcoords="offset points")
     axes.set(xscale="log", xlabel="gradient step (logarithmic)", ylabel="output ŷ")
-    axes.set_ylim(min(target, outputs.min()) - 0.05, max(target, outputs.max()) + 0.05)
+    axes.set_ylim(min(target, both.min()) - 0.05, max(target, both.max()) + 0.05)
     axes.set_title(f"From w = b = {start:g}: {' and '.join(reversed(arrivals))}")
     axes.legend(loc="center left", bbox_to_anchor=(0.35, 0.55))
     return figure
