@@ -41,10 +41,10 @@ def draw(table, path):
         figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained", sharex="col")
         for column, (section, rows) in enumerate(table.groupby("stage")):
             for ax, (value, label) in zip(axes[:, column], LABELS.items(), strict=True):
-                ax.plot(rows["size"] / 1e6, rows[value], "o-")
+                ax.plot(rows["size"] / 1000, rows[value], "o-", clip_on=False)
                 ax.set(ylabel=label, ylim=(0, None), xlim=(0, None))
             axes[0, column].set_title(f"stages/{Path(SCRIPTS[section]).name}")
-            axes[1, column].set_xlabel(f"millions of {UNITS[section]}")
+            axes[1, column].set_xlabel(f"thousands of {UNITS[section]}")
         figure.savefig(path, dpi=110)
 
 

@@ -1,4 +1,5 @@
-"""The recipes of README.md, run from its own text in a repository of their own, on the digits."""
+"""The recipes of README.md and docs/experiments.md, run from their own text on the digits, in a
+repository of their own."""
 
 import re
 import subprocess
@@ -7,7 +8,8 @@ import pytest
 from conftest import HERE, ROOT, copy_of
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RECIPES = README[README.index("## Recipes") : README.index("## Reports in CI")]
+RECIPES = README[README.index("## Recipes") : README.index("## When something is wrong")]
+RECIPES += (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
 ELSEWHERE = {
     "torchrun --nnodes 2": "needs two machines; test_processes.py has one node",
     "dvc exp run -S data.dataset=fashion_mnist": "needs a network",
@@ -55,7 +57,7 @@ def repository(first_run, tmp_path):
 
 @pytest.mark.full
 def test_the_first_recipe_compares_two_learning_rates(repository, tmp_path):
-    first = RECIPES[: RECIPES.index("**See what a change costs")]
+    first = RECIPES[: RECIPES.index("**Train as the notebook does")]
     said = {command: run(repository, command, tmp_path) for command in commands(first)}
     assert len(said) >= 6
     (shown,) = (text for command, text in said.items() if command.startswith("dvc exp show"))
