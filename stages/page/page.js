@@ -240,6 +240,7 @@ function reachScrollers() {
   }
 }
 window.addEventListener("resize", reachScrollers);
+document.querySelector("details").addEventListener("toggle", reachScrollers);
 window.addEventListener("resize", drawSurfaces);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawSurfaces);
 reachScrollers();
