@@ -157,6 +157,21 @@ def test_a_flipped_byte_in_an_array_is_found_on_reading(workspace):
         files.read_arrays("arrays.npz")
 
 
+def test_a_flipped_bit_in_an_archives_directory_is_named_or_does_no_harm(workspace):
+    path = Path("arrays.npz")
+    files.write_arrays(path, numbers=[1, 2, 3])
+    content, refused = path.read_bytes(), 0
+    for place in range(8 * content.index(b"PK\x01\x02"), 8 * len(content)):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            assert files.read_arrays(path)["numbers"].tolist() == [1, 2, 3]
+        except files.DamagedFileError:
+            refused += 1
+    assert refused > 100
+
+
 def test_weights_that_are_damaged_or_not_those_expected_are_refused(workspace):
     content = files.pack_state({"weight": torch.arange(5.0)})
     Path("model.pth").write_bytes(content)

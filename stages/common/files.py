@@ -86,13 +86,12 @@ def write_arrays(path, **arrays):
 
 def read_arrays(path):
     """Name to array, from an .npz; DamagedFileError where its checksums do not fit."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except OSError:
-        raise
-    except Exception as error:  # bytes that are no archive may look like anything else
-        raise DamagedFileError(path, error) from None
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except Exception as error:  # bytes that are no archive may look like anything else
+            raise DamagedFileError(path, error) from None
 
 
 def pack_state(state):
