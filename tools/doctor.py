@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from integrity import cache, past_runs
-from runs import git
+from runs import commit_of, git
 
 AT_WORK = re.compile(r"(.*/)?(dvc|dvc/__main__\.py|stages/\w+\.py|tools/(seeds|sweep)\.py)")
 # What DVC removes when a run in the workspace ends; others of its references stay for good.
@@ -49,7 +49,7 @@ def head():
     DVC checks out the hash of the branch's last commit, and may add a commit of its own, so that to
     name the branch again changes no file. Whoever leaves a branch by hand goes elsewhere.
     """
-    if git("symbolic-ref", "--quiet", "HEAD") or git("rev-parse", "--verify", "HEAD") is None:
+    if git("symbolic-ref", "--quiet", "HEAD") or commit_of("HEAD") is None:
         return
     moves = git("log", "--walk-reflogs", "--format=%gs", "HEAD").splitlines()
     last = next((move for move in moves if move.startswith("checkout: ")), "")
@@ -57,8 +57,7 @@ def head():
     if found is None:
         return
     branch, tip = f"refs/heads/{found[1]}", found[2]
-    here = git("rev-parse", "HEAD"), git("rev-parse", "--verify", "--quiet", "HEAD^")
-    if tip == git("rev-parse", "--verify", "--quiet", branch) and tip in here:
+    if tip == commit_of(branch) and tip in (commit_of("HEAD"), commit_of("HEAD^")):
         yield (
             f"HEAD is on no branch: it goes back to {found[1]}",
             lambda: git("symbolic-ref", "-m", "doctor: back on its branch", "HEAD", branch),
@@ -67,8 +66,8 @@ def head():
 
 def stash():
     """A note, not a fault: DVC keeps edits in Git's stash for an instant, as people do for long."""
-    edits = git("rev-parse", "--verify", "--quiet", "stash^")
-    if edits and edits == git("rev-parse", "HEAD"):
+    edits = commit_of("stash^")
+    if edits and edits == commit_of("HEAD"):
         print("stash@{0} holds edits of this commit; if yours are missing: git stash pop")
 
 
@@ -76,7 +75,7 @@ def references():
     """References by which a run finds its own state, with no run."""
     for name in PASSING:
         reference = f"refs/exps/exec/{name}"
-        if git("rev-parse", "--verify", "--quiet", reference):
+        if commit_of(reference):
             yield (
                 f"{reference}: left by a killed experiment",
                 lambda reference=reference: git("update-ref", "--no-deref", "-d", reference),
@@ -129,16 +128,18 @@ def main(fix):
     left = 0
     stash()
     for check in (git_locks, head, references, locks, copies, halves, cache, past_runs):
-        found = [*check()]
+        found = dict(check())
         if fix and found:
-            for _, mend in found:
+            for mend in found.values():
                 with suppress(OSError):
                     mend()
-        still = {line for line, _ in check()} if fix and found else {line for line, _ in found}
-        for line, _ in found:
-            kind = ": could not be mended" if fix else ""
-            print(line + (kind if line in still else ": mended"))
-        left += len(still)
+            still = dict(check())  # looked at again: not all can be mended
+            for line in found:
+                print(f"{line}: {'could not be mended' if line in still else 'mended'}")
+            left += len(still)
+        else:
+            print(*found, sep="\n", end="\n" if found else "")
+            left += len(found)
     if left and not fix:
         print(f"{left} found; make doctor FIX=1 mends them")
     elif not left:

@@ -45,9 +45,14 @@ def name_of(overrides):
     return re.sub(r"[^\w.,=+-]+|\.\.+", "-", short).strip(".-") or "default"
 
 
+def commit_of(revision):
+    """The hash of what a revision names, or None where it names nothing."""
+    return git("rev-parse", "--verify", "--quiet", revision)
+
+
 def current_commit():
     """The commit whose experiments are meant; RunError outside a repository with a commit."""
-    commit = git("rev-parse", "--verify", "--quiet", "HEAD")
+    commit = commit_of("HEAD")
     if commit is None:
         raise RunError("there is no commit here, and experiments belong to one")
     return commit

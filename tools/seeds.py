@@ -70,7 +70,7 @@ def main(count, settings):
 
     table[name_of(settings)] = {"commit": commit} | summarise(runs)
     TABLE.parent.mkdir(exist_ok=True)
-    beside = TABLE.with_suffix(".part")
+    beside = TABLE.with_name(f".{TABLE.name}.part")  # which Git ignores, and the doctor finds
     beside.write_text(json.dumps(table, indent=2, allow_nan=False) + "\n")
     beside.replace(TABLE)
     columns = ["seeds", "mean", "sd", "min", "max", "loss", "images", "precision"]
