@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 import cnn_train
 from common.files import read_metrics
+from common.machine import can_compile
 from common.mnist import TRAIN, read_images
 from common.model import DigitClassification, scale
 from training.recipe import batches, hold_out
@@ -93,6 +94,30 @@ def test_two_processes_learn_as_one_does_and_give_the_same_bytes_after_a_kill_an
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+    assert outputs(written) == expected
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_compiled_training_in_bfloat16_goes_on_after_a_kill_with_the_same_bytes(
+    images, written, start, processes
+):
+    if not can_compile(torch.device("cpu")):
+        pytest.skip("no compiler on this machine")
+    changes = {"processes": processes, "compile": True, "precision": "bfloat16", "epochs": 30}
+    assert start(**changes).wait(600) == 0
+    expected, metrics = outputs(written), read_metrics("train")
+    assert (metrics["compiled"], metrics["precision"]) == ("yes", "bfloat16")
+    assert metrics["train_acc"] > 0.8
+
+    remove(expected)
+    killed = start(**changes)
+    killed.stdout.readline()
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert all(path.startswith("data/mnist") for path in outputs(written))
+    went_on = start(**changes)
+    assert "going on after epoch" in went_on.communicate(timeout=600)[0]
+    assert went_on.returncode == 0
     assert outputs(written) == expected
 
 
