@@ -130,7 +130,7 @@ def test_the_average_is_that_of_the_formula_with_batchnorms_statistics():
             model.bn1.num_batches_tracked += 1
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model.bn1.running_mean
-        move_average(average, model, step, 0.5)
+        move_average([*average.buffers()], [*model.buffers()], step, 0.5)
     torch.testing.assert_close(average.bn1.running_mean, expected)
     assert average.bn1.num_batches_tracked == 30
 

@@ -1,6 +1,7 @@
 """What this machine can do, and how to make the most of it."""
 
 import ctypes
+import logging
 import os
 import sys
 
@@ -45,6 +46,8 @@ def compute_deterministically():
 
 def can_compile(device):
     """Whether torch.compile works here, which needs a compiler; one line where it does not."""
+    # It would warn that there is no GPU wherever CUDA's own compiler is installed.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     try:
         point = torch.ones(8, device=device, requires_grad=True)
         torch.compile(lambda x: x.sin().sum())(point).backward()

@@ -60,16 +60,15 @@ def relative_rate(step, steps, schedule, warmup):
 
 
 @torch.no_grad()
-def move_average(average, model, step, decay):
-    """Move every tensor of `average` towards `model`: a ← d a + (1 - d) m.
+def move_average(averages, values, step, decay):
+    """Move the tensors `averages` towards `values`: a ← d a + (1 - d) v.
 
     BatchNorm's statistics are averaged like the weights. d is less in the first steps,
     (1 + step) / (10 + step), so that the random start is soon forgotten.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    mine, theirs = ([*network.parameters(), *network.buffers()] for network in (average, model))
-    real = [k for k, tensor in enumerate(mine) if tensor.is_floating_point()]
+    real = [k for k, tensor in enumerate(values) if tensor.is_floating_point()]
     average_all = get_ema_multi_avg_fn(decay)
-    average_all([mine[k] for k in real], [theirs[k] for k in real], None)
-    for k in {*range(len(mine))} - {*real}:  # BatchNorm's counts of batches
-        mine[k].copy_(theirs[k])
+    average_all([averages[k] for k in real], [values[k] for k in real], None)
+    for k in {*range(len(values))} - {*real}:  # BatchNorm's counts of batches
+        averages[k].copy_(values[k])
