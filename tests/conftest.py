@@ -13,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+import torch
 import yaml
 from filelock import FileLock
 
@@ -22,6 +23,7 @@ import plots
 import surfaces
 import xor_train
 from common.files import write_arrays
+from common.machine import can_compile
 from common.mnist import TEST, TRAIN
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,6 +146,13 @@ def remove(results):
     for name in results:
         if not name.startswith("data/mnist"):
             Path(name).unlink()
+
+
+@pytest.fixture
+def compiler():
+    """Skips a test where torch.compile finds no compiler."""
+    if not can_compile(torch.device("cpu")):
+        pytest.skip("no compiler on this machine")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from torch import nn
 
 import cnn_train
 from common.files import read_state
-from common.machine import can_compile
 from common.model import DigitClassification, predict, scale
 from common.params import ParameterError
 from figures import cnn
@@ -137,9 +136,7 @@ def test_the_notebooks_constant_learning_rate_stays_constant(images, parameters)
     assert pd.read_csv("data/cnn/history.csv")["lr"].tolist() == [0.01, 0.01]
 
 
-def test_a_compiled_network_learns_the_same_as_an_eager_one(images, parameters):
-    if not can_compile(torch.device("cpu")):
-        pytest.skip("no compiler on this machine")
+def test_a_compiled_network_learns_the_same_as_an_eager_one(images, parameters, compiler):
     cnn_train.main(**parameters | {"compile": False})
     eager = pd.read_csv("data/cnn/history.csv")
     cnn_train.main(**parameters | {"compile": True})

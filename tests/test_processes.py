@@ -18,7 +18,6 @@ from torch.nn.functional import cross_entropy
 
 import cnn_train
 from common.files import read_metrics
-from common.machine import can_compile
 from common.mnist import TRAIN, read_images
 from common.model import DigitClassification, scale
 from training.recipe import batches, hold_out
@@ -57,6 +56,19 @@ def wait_for_the_end(pids):
     raise AssertionError(f"{pids} live on")
 
 
+def go_on_after_a_kill(start, written, expected, **changes):
+    """End a training by SIGKILL after an epoch; the next one goes on, to the bytes expected."""
+    remove(expected)
+    killed = start(**changes)
+    killed.stdout.readline()
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert all(path.startswith("data/mnist") for path in outputs(written))
+    assert "going on after epoch" in finish(start(**changes))
+    assert outputs(written) == expected
+    assert [*STATES.iterdir()] == []
+
+
 def test_two_processes_learn_as_one_does_and_give_the_same_bytes_after_a_kill_and_by_torchrun(
     images, written, start
 ):
@@ -72,15 +84,7 @@ def test_two_processes_learn_as_one_does_and_give_the_same_bytes_after_a_kill_an
     assert together["train_loss"].tolist() != alone["train_loss"].tolist()
     assert together["test_acc"].iloc[-1] > 0.8
 
-    remove(expected)
-    killed = start(processes=2, **CHANGES)
-    killed.stdout.readline()
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    assert all(path.startswith("data/mnist") for path in outputs(written))
-    assert "going on after epoch" in finish(start(processes=2, **CHANGES))
-    assert outputs(written) == expected
-    assert [*STATES.iterdir()] == []
+    go_on_after_a_kill(start, written, expected, processes=2, **CHANGES)
 
     remove(expected)
     parameters = small_params() | {"train": small_params()["train"] | CHANGES}
@@ -99,26 +103,14 @@ def test_two_processes_learn_as_one_does_and_give_the_same_bytes_after_a_kill_an
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_compiled_training_in_bfloat16_goes_on_after_a_kill_with_the_same_bytes(
-    images, written, start, processes
+    images, written, start, compiler, processes
 ):
-    if not can_compile(torch.device("cpu")):
-        pytest.skip("no compiler on this machine")
     changes = {"processes": processes, "compile": True, "precision": "bfloat16", "epochs": 30}
-    assert start(**changes).wait(600) == 0
-    expected, metrics = outputs(written), read_metrics("train")
+    finish(start(**changes))
+    metrics = read_metrics("train")
     assert (metrics["compiled"], metrics["precision"]) == ("yes", "bfloat16")
     assert metrics["train_acc"] > 0.8
-
-    remove(expected)
-    killed = start(**changes)
-    killed.stdout.readline()
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    assert all(path.startswith("data/mnist") for path in outputs(written))
-    went_on = start(**changes)
-    assert "going on after epoch" in went_on.communicate(timeout=600)[0]
-    assert went_on.returncode == 0
-    assert outputs(written) == expected
+    go_on_after_a_kill(start, written, outputs(written), **changes)
 
 
 def test_each_process_learns_from_its_own_half_of_every_batch(images, start):
