@@ -57,14 +57,17 @@ $(READY): requirements.lock
 
 demo: $(READY)
 	rm -rf demo && mkdir demo
-	git ls-files -z .dvc .gitignore dvc.yaml params.yaml params.schema.json stages \
+	git ls-files -z .dvc .gitignore Makefile dvc.yaml params.yaml params.schema.json requirements.lock stages tools \
 		| tar --null -T - -cf - | tar -xf - -C demo
+	ln -s ../.venv demo/.venv
 	cd demo && git init --quiet && git config user.name demo && git config user.email demo@localhost \
 		&& git config commit.gpgsign false && git add . && git commit --quiet -m "The pipeline"
-	cd demo && $(ACTIVE) dvc exp run --quiet -S data.dataset=digits
+	cd demo && $(ACTIVE) dvc exp run --quiet -S data.dataset=digits \
+		&& git add . && git commit --quiet -m "Results on the digits"
 	@echo "The page is demo/reports/index.html, the metrics are in demo/reports/metrics."
 	@echo "demo/ is a repository of its own, to play in:"
-	@echo "  . .venv/bin/activate && cd demo && dvc exp run -S train.lr=0.001"
+	@echo "  . .venv/bin/activate && cd demo"
+	@echo "  dvc exp run -S train.lr=0.001 --name slower && make compare"
 
 test: $(READY)
 	.venv/bin/ruff check $(FORMATTED)

@@ -34,8 +34,9 @@ def png(figure, dpi):
     drawn = Image.fromarray(np.asarray(figure.canvas.buffer_rgba()))
     plt.close(figure)
     # Four pixels become one: smooth edges. 256 colours make the file a third of the size; they are
-    # chosen for coverage, as Pillow's default, the median cut, repaints the rare ends of a scale.
-    colours = drawn.convert("RGB").reduce(2).quantize(256, Image.Quantize.MAXCOVERAGE)
+    # chosen for coverage, as Pillow's default, the median cut, repaints the rare ends of a scale,
+    # and moved to the means of what they stand for, so that what is grey stays grey.
+    colours = drawn.convert("RGB").reduce(2).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
     buffer = BytesIO()
     colours.save(buffer, "png", optimize=True)
     return buffer.getvalue()

@@ -84,3 +84,13 @@ def test_an_unknown_run_is_one_line_with_those_that_there_are(repository):
     assert "other: no such experiment of this commit; there are: " in done.stderr
     assert "worse" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_commit_without_results_is_said_to_be_one(tmp_path):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    done = compare(tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("the last commit holds no results")
+    assert done.stderr.count("\n") == 1

@@ -73,11 +73,25 @@ def test_without_eval_the_answer_depends_on_the_images_beside_it(images):
     pixels = torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8)
     labels = model.train()(scale(pixels)).argmax(1)  # what it answers to all of them in one batch
     model.load_state_dict(before)
-    assert evaluate.accuracy_without_eval(model.eval(), pixels, labels, batch_size=40) == 1
-    assert evaluate.accuracy_without_eval(model, pixels, labels, batch_size=64) == 1
-    assert evaluate.accuracy_without_eval(model, pixels, labels, batch_size=2) < 1
+    model.eval()
+    assert torch.equal(evaluate.predict_without_eval(model, pixels, batch_size=40), labels)
+    assert torch.equal(evaluate.predict_without_eval(model, pixels, batch_size=64), labels)
+    assert not torch.equal(evaluate.predict_without_eval(model, pixels, batch_size=2), labels)
     assert not model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 64])
+def test_by_class_no_batch_holds_two_classes(batch_size):
+    class CountClasses(torch.nn.Module):
+        def forward(self, batch):  # an image shows nothing but its class; the answer is the count
+            return torch.eye(10)[len(batch.unique())].expand(len(batch), 10)
+
+    labels = torch.tensor([3, 1, 3, 3, 1, 7, 7, 3, 1, 7, 7])
+    pixels = labels[:, None, None].expand(-1, 28, 28).to(torch.uint8)
+    found = evaluate.predict_by_class(CountClasses(), pixels, labels, batch_size)
+    assert found.tolist() == [1] * len(labels)
+    assert evaluate.predict_without_eval(CountClasses(), pixels, 11).tolist() == [3] * len(labels)
 
 
 def test_a_checkpoint_with_code_inside_is_refused(images):

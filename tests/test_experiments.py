@@ -27,7 +27,8 @@ def seeds(folder, *arguments):
 
 def test_an_experiment_is_called_by_its_parameters():
     assert name_of(["train.lr=0.1", "train.seed=3"]) == "lr=0.1,seed=3"
-    assert name_of(["xor.lr=1", "+train.new=a b/c:d"]) == "xor.lr=1,new=a-b-c-d"
+    assert name_of(["train.seed=3", "train.lr=0.1"]) == "lr=0.1,seed=3"
+    assert name_of(["xor.lr=1", "+train.new=a b/c:d"]) == "new=a-b-c-d,xor.lr=1"
     assert name_of([]) == "default"
 
 

@@ -20,6 +20,9 @@ def test_every_figure_is_drawn_with_equal_bytes_twice(results, written):
     for path in [*light.values(), *dark.values()]:
         with Image.open(path) as image:
             assert len(image.getcolors()) > 20, f"{path} is blank"
+            pixels = np.asarray(image.convert("L")).astype(int)
+            edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+            assert abs(edges - pixels[0, 0]).max() < 20, f"{path} is cut at an edge"
     for name, path in dark.items():
         with Image.open(path) as image, Image.open(light[name]) as other:
             corners = [picture.convert("L").getpixel((0, 0)) for picture in (image, other)]

@@ -128,7 +128,7 @@ def wait_until(condition, seconds=60):
 
 def test_lists_and_ranges_give_every_combination():
     assert expand(["train.lr=0.1,0.2", "train.seed=range(1,3)", "train.epochs=1"]) == {
-        f"lr={lr},seed={seed},epochs=1": [f"train.lr={lr}", f"train.seed={seed}", "train.epochs=1"]
+        f"epochs=1,lr={lr},seed={seed}": [f"train.lr={lr}", f"train.seed={seed}", "train.epochs=1"]
         for lr in (0.1, 0.2)
         for seed in (1, 2)
     }

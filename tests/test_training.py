@@ -220,7 +220,7 @@ def test_two_equal_trainings_at_once_share_no_state(images, written, capsys, mon
     assert [*STATES.iterdir()] == []
 
 
-def test_ctrl_c_stops_within_a_second_with_one_line(images, start):
+def test_ctrl_c_stops_at_once_with_one_line(images, start):
     process = start(epochs=1000)
     process.stdout.readline()
     started = time.perf_counter()
@@ -229,7 +229,7 @@ def test_ctrl_c_stops_within_a_second_with_one_line(images, start):
     took = time.perf_counter() - started
     assert process.returncode == 130
     assert errors == "interrupted\n"
-    assert took < 5  # a fraction of a second on a machine that has nothing else to do
+    assert took < 5  # within a second on a machine that has nothing else to do
 
 
 def test_the_line_about_a_loss_that_is_not_finite_says_where(images, written):

@@ -117,11 +117,13 @@ def main(names):
         raise RunError(f"{unknown[0]}: no such experiment of this commit; there are: {there}")
     chosen = {n: r for n, r in revisions.items() if not names or n in (base, *names)}
     runs = {name: read_run(revision) for name, revision in chosen.items()}
+    if runs[base] is None:
+        raise RunError("the last commit holds no results to compare with: dvc repro, then commit")
     unfinished = [name for name, run in runs.items() if run is None]
     for name in unfinished:
         print(f"{name}: left out, since evaluate has not seen its network", file=sys.stderr)
     runs = {name: run for name, run in runs.items() if run is not None}
-    if base not in runs or len(runs) < 2:
+    if len(runs) < 2:
         raise RunError("nothing to compare: dvc exp run -S train.lr=0.001 makes an experiment")
     table = tabulate(runs, base)
     for name in ("val", "test"):

@@ -39,9 +39,10 @@ def git(*arguments):
 def name_of(overrides):
     """The name of the experiment with these parameters: train.lr=0.1, train.seed=3 → lr=0.1,seed=3.
 
-    Of sections, only `train` is left out. What Git allows in no name becomes a dash.
+    It is the same whatever their order. Of sections, only `train` is left out. What Git allows in
+    no name becomes a dash.
     """
-    short = ",".join(override.lstrip("+").removeprefix("train.") for override in overrides)
+    short = ",".join(sorted(override.lstrip("+").removeprefix("train.") for override in overrides))
     return re.sub(r"[^\w.,=+-]+|\.\.+", "-", short).strip(".-") or "default"
 
 

@@ -46,7 +46,7 @@ class DigitClassification(nn.Module):
 
 
 def scale(images):
-    """Pixels (n, 28, 28) uint8 as (n, 1, 28, 28) float32 from -1 to 1, channels last."""
+    """Pixels (n, 28, 28) from 0 to 255 as (n, 1, 28, 28) float32 from -1 to 1, channels last."""
     return (images[:, None].float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 

@@ -35,7 +35,9 @@ def draw_surface(axes, surfaces, name, title, view):
 
 def draw_sigmoid(surfaces, metrics, view):
     """The sigmoid neuron: output, and loss and gradient for L2 and for cross-entropy."""
-    figure = plt.figure(figsize=(10, 5.8))
+    figure = plt.figure(figsize=(10, 6))
+    # The layout does not count the labels of 3-D axes: room for the lowest ones.
+    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
     grid = figure.add_gridspec(2, 3, width_ratios=(1.35, 1, 1))
     panels = [
         (grid[:, 0], "sigmoid", "Output ŷ = σ(w + b)"),

@@ -1,4 +1,4 @@
-"""Altered copies of images: moved, turned, stretched, slanted and warped, each by its own draw.
+"""Data augmentation: images moved, turned, stretched, slanted and warped, each by its own draw.
 
 A copy's pixel comes from a place in the image that is a weighted sum of a basis: the pixel's own
 place, a constant, and bumps on a grid, whose random weights move neighbouring pixels together

@@ -1,7 +1,7 @@
 """Training in several processes, each of which learns from its share of every batch.
 
-train.processes starts them on this machine; torchrun starts them on one or many. They add up their
-gradients and counts over gloo, or nccl between CUDA devices.
+train.processes starts them on this machine; torchrun starts them on one or many. They average their
+gradients and add up their counts over gloo, or nccl between CUDA devices.
 """
 
 import logging
@@ -73,9 +73,11 @@ def meet(device):
     """Join the other processes: this one's rank, and how many there are; (0, 1) if it is alone."""
     if not are_started():
         return 0, 1
+    own = None
     if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(own)
+    dist.init_process_group("nccl" if own else "gloo", device_id=own)
     return dist.get_rank(), dist.get_world_size()
 
 

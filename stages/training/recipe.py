@@ -1,5 +1,5 @@
 """The pieces of the training recipe: the split, the order of the images, the learning rate, the
-average of the weights."""
+exponential moving average (EMA) of the weights."""
 
 import math
 
@@ -35,11 +35,11 @@ def generator_for(seed, epoch, device):
 
 
 def make_optimizer(name, model, lr, weight_decay):
-    """Gradient descent with Nesterov's momentum, or Adam with decoupled weight decay."""
-    look = {"lr": lr, "weight_decay": weight_decay, "fused": True}
+    """Stochastic gradient descent with Nesterov momentum, or Adam with decoupled weight decay."""
+    options = {"lr": lr, "weight_decay": weight_decay, "fused": True}
     if name == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True, **look)
-    return torch.optim.AdamW(model.parameters(), **look)
+        return torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True, **options)
+    return torch.optim.AdamW(model.parameters(), **options)
 
 
 def relative_rate(step, steps, schedule, warmup):
@@ -61,14 +61,14 @@ def relative_rate(step, steps, schedule, warmup):
 
 @torch.no_grad()
 def move_average(averages, values, step, decay):
-    """Move the tensors `averages` towards `values`: a ← d a + (1 - d) v.
+    """Move the tensors `averages` towards `values`, as an EMA: a ← d a + (1 - d) v.
 
     BatchNorm's statistics are averaged like the weights. d is less in the first steps,
     (1 + step) / (10 + step), so that the random start is soon forgotten.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    real = [k for k, tensor in enumerate(values) if tensor.is_floating_point()]
-    average_all = get_ema_multi_avg_fn(decay)
-    average_all([averages[k] for k in real], [values[k] for k in real], None)
-    for k in {*range(len(values))} - {*real}:  # BatchNorm's counts of batches
-        averages[k].copy_(values[k])
+    pairs = list(zip(averages, values, strict=True))
+    real = [pair for pair in pairs if pair[1].is_floating_point()]
+    get_ema_multi_avg_fn(decay)(*zip(*real, strict=True), None)
+    for count, new in (pair for pair in pairs if not pair[1].is_floating_point()):
+        count.copy_(new)  # the batches that BatchNorm has seen

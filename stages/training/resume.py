@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
@@ -23,11 +24,15 @@ STAGES = Path(__file__).resolve().parent.parent
 
 
 def make_key(files, settings):
-    """The SHA-256 of data files, settings (JSON), versions, and all code of ours that is loaded."""
+    """The SHA-256 of data files, settings (JSON), versions, the kind of processor, and all code of
+    ours that is loaded.
+    """
     code = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     code = sorted(path for path in code if path and STAGES in Path(path).resolve().parents)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(f"{sys.version} {torch.__version__} {torch.get_num_threads()}".encode())
+    versions = sys.version, np.__version__, torch.__version__
+    machine = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    digest.update(repr(versions + machine).encode())
     for path in [*code, *files]:
         digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
     return digest.hexdigest()
@@ -80,5 +85,8 @@ class UnfinishedTraining:
         """The training is finished, and its results are written."""
         if self.kept:
             self.path.unlink(missing_ok=True)
+            # Before its release: whoever takes the lock then must not lose its file. Windows does
+            # not allow that, and has filelock remove the file itself.
+            with suppress(PermissionError):
+                Path(self.lock.lock_file).unlink(missing_ok=True)
             self.lock.release()
-            Path(self.lock.lock_file).unlink(missing_ok=True)
