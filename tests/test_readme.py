@@ -11,7 +11,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECIPES = README[README.index("## Recipes") : README.index("## When something is wrong")]
 RECIPES += (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
 ELSEWHERE = {
-    "torchrun --nnodes 2": "needs two machines; test_processes.py has one node",
+    "OMP_NUM_THREADS=8 torchrun --nnodes 2": "needs two machines; test_processes.py has one node",
     "dvc exp run -S data.dataset=fashion_mnist": "needs a network",
 }
 
@@ -22,7 +22,7 @@ def commands(text):
         r"```\n(.*?)```|`((?:dvc exp run|make \w+) [^`]+)`", text, re.S
     ):
         lines = block.replace("\\\n", " ").splitlines() or [inline]
-        yield from (line for line in lines if re.match(r"(dvc [a-z]+|git|make|torchrun) ", line))
+        yield from (line for line in lines if re.match(r"(dvc [a-z]+|git|make|.* torchrun) ", line))
 
 
 def run(folder, command, storage):
