@@ -137,8 +137,22 @@ def test_a_number_that_yaml_reads_as_text_is_printed_as_a_number(results, text, 
     change_params("train", lr=text)
     change_params("xor", starts="5000")
     said = make()[1]
-    assert f"Learning rate {printed}, falling" in said
+    assert f"Learning rate {printed}, with linear decay" in said
     assert "Of 5,000 random starts" in said
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "said"),
+    [
+        ("constant", 0.0, "constant It stays the same throughout"),
+        ("constant", 0.2, "gradients large. It stays the same from then on"),
+        ("cosine", 0.0, "with cosine decay It decays to zero"),
+        ("linear", 0.2, "gradients large. It then decays to zero"),
+    ],
+)
+def test_the_page_says_how_the_learning_rate_goes(results, schedule, warmup, said):
+    change_params("train", schedule=schedule, warmup=warmup)
+    assert said in make()[1]
 
 
 def test_the_defaults_have_the_names_of_params_yaml():
