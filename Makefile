@@ -33,7 +33,7 @@ help:
 	@echo "make sweep        every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
 	@echo "make seeds        how far results depend on chance: N=10 SET=\"-S train.epochs=1\""
 	@echo "make ci-report    make repro, and what changed against BASE=main, in ci-report/"
-	@echo "make bench        how fast the training is here, in about 20 minutes"
+	@echo "make bench        how fast the training is here, in 20 to 30 minutes"
 	@echo
 	@echo "make doctor       what a killed run left behind, and FIX=1 mends it"
 	@echo "make test         lint and all tests, offline"
