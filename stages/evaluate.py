@@ -108,7 +108,8 @@ def main(
     write_metrics("reports/metrics/evaluate.json", metrics)
     print(
         f"test accuracy {metrics['accuracy']:.2%} ({low:.2%} to {high:.2%}), "
-        f"{metrics['errors']} errors in {len(actual):,} images"
+        f"{metrics['errors']} {'error' if metrics['errors'] == 1 else 'errors'} "
+        f"in {len(actual):,} images"
     )
 
 
