@@ -63,8 +63,10 @@ def train(**changes):
 def measure_speed():
     """A row for each kind of training: images/s, seconds an epoch, peak memory."""
     kinds = {"the assignment's loop": partial(run, "benchmarks/notebook.py", 2)}
-    fast = choose_precision("auto", torch.device("cpu"))
-    for precision in ("float32", "bfloat16") if fast == torch.bfloat16 else ("float32",):
+    precisions = ["float32"]
+    if choose_precision("auto", torch.device("cpu")) == torch.bfloat16:
+        precisions.append("bfloat16")
+    for precision in precisions:
         for name, compiled in (("eager", False), ("compiled", True)):
             settings = {"epochs": 2, "plain": 0, "precision": precision, "compile": compiled}
             kinds[f"ours, {name}, {precision}"] = partial(train, **settings)

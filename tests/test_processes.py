@@ -113,24 +113,42 @@ def test_a_compiled_training_in_bfloat16_goes_on_after_a_kill_with_the_same_byte
     go_on_after_a_kill(start, written, outputs(written), **changes)
 
 
+def new_model():
+    """The network as a training with the small parameters begins with it."""
+    torch.manual_seed(small_params()["train"]["seed"])
+    return DigitClassification()
+
+
+def losses_of_halves(model, batch_size):
+    """The loss of each half of each batch of the first epoch."""
+    parameters, (pixels, labels) = small_params()["train"], read_images(TRAIN)
+    learned, _ = hold_out(len(labels), parameters["validation"])
+    return [
+        cross_entropy(model(scale(pixels[half])), labels[half])
+        for batch in batches(len(learned), batch_size, parameters["seed"], epoch=1)
+        for half in learned[batch].split(batch_size // 2)
+    ]
+
+
+def test_each_process_learns_from_its_own_half_of_every_batch(images, start):
+    standing = {"lr": 1e-12, "weight_decay": 0, "average": 0, "plain": 1, "epochs": 1}
+    finish(start(processes=2, compile=False, **standing))
+    found = pd.read_csv("data/cnn/history.csv")["train_loss"][0]
+    losses = [loss.item() for loss in losses_of_halves(new_model(), 16)]
+    assert found == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
 def test_a_step_goes_by_the_mean_gradient_of_both_halves_of_the_batch(images, start):
     constant = {"lr": 0.1, "schedule": "constant", "warmup": 0}
     one_step = {"batch_size": 180, "epochs": 1, "average": 0, "plain": 1} | constant
     finish(start(processes=2, compile=False, **one_step))
     found, loss = read_state(MODEL), pd.read_csv("data/cnn/history.csv")["train_loss"][0]
 
-    parameters = small_params()["train"]
-    torch.manual_seed(parameters["seed"])
-    model = DigitClassification()
+    model = new_model()
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
-    optimizer = make_optimizer("sgd", model, 0.1, parameters["weight_decay"])
-    pixels, labels = read_images(TRAIN)
-    learned, _ = hold_out(len(labels), parameters["validation"])
-    (batch,) = batches(len(learned), 180, parameters["seed"], epoch=1)
-    losses = [
-        cross_entropy(model(scale(pixels[half])), labels[half]) for half in learned[batch].split(90)
-    ]
-    expected = sum(losses) / 2
+    optimizer = make_optimizer("sgd", model, 0.1, small_params()["train"]["weight_decay"])
+    first, second = losses_of_halves(model, 180)
+    expected = (first + second) / 2
     expected.backward()
     optimizer.step()
     assert loss == pytest.approx(expected.item(), rel=1e-5)

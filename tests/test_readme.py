@@ -22,7 +22,8 @@ def commands(text):
         r"```\n(.*?)```|`((?:dvc exp run|make \w+) [^`]+)`", text, re.S
     ):
         lines = block.replace("\\\n", " ").splitlines() or [inline]
-        yield from (line for line in lines if re.match(r"(dvc [a-z]+|git|make|.* torchrun) ", line))
+        known = r"(dvc [a-z]+|git|make|(\w+=\S+ )?torchrun) "
+        yield from (line for line in lines if re.match(known, line))
 
 
 def run(folder, command, storage):
