@@ -268,11 +268,11 @@ def main(
         "torch": torch.__version__,
     }
     if first:
-        history = pd.DataFrame(history, columns=COLUMNS)
+        table = pd.DataFrame(history, columns=COLUMNS)
         write_metrics("reports/metrics/train.json", metrics)
         write_bytes(MODEL, weights)
-        write_table("data/cnn/history.csv", history)
-        write_rows("reports/plots/history.json", history)
+        write_table("data/cnn/history.csv", table)
+        write_rows("reports/plots/history.json", table)
         unfinished.remove()
     ranks.part()
 

@@ -39,6 +39,11 @@ def expected_calibration_error(confidence, correct, bins):
     return gaps.abs().sum().item() / len(confidence)
 
 
+def accuracy(actual, predicted):
+    """The share of the images (n,) whose class was recognised."""
+    return (predicted == actual).double().mean().item()
+
+
 def recall(actual, predicted, classes=10):
     """The share of each class's images that was recognised: (classes,)."""
     hits = torch.bincount(actual[actual == predicted], minlength=classes)
@@ -84,14 +89,14 @@ def main(
     by_class = predict_by_class(model, images, actual, batch_size)
     low, high = wilson_interval(correct.sum().item(), len(actual))
     metrics = {
-        "accuracy": correct.double().mean().item(),
+        "accuracy": accuracy(actual, predicted),
         "low": low,
         "high": high,
         "errors": (~correct).sum().item(),
         "loss": cross_entropy(logits, actual).item(),
         "ece": expected_calibration_error(confidence, correct, calibration_bins),
-        "no_eval": (mixed == actual).double().mean().item(),
-        "no_eval_by_class": (by_class == actual).double().mean().item(),
+        "no_eval": accuracy(actual, mixed),
+        "no_eval_by_class": accuracy(actual, by_class),
     }
     metrics |= {f"recall_{c}": share for c, share in enumerate(recall(actual, predicted).tolist())}
 

@@ -67,8 +67,11 @@ def move_average(averages, values, step, decay):
     (1 + step) / (10 + step), so that the random start is soon forgotten.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    pairs = list(zip(averages, values, strict=True))
-    real = [pair for pair in pairs if pair[1].is_floating_point()]
-    get_ema_multi_avg_fn(decay)(*zip(*real, strict=True), None)
-    for count, new in (pair for pair in pairs if not pair[1].is_floating_point()):
-        count.copy_(new)  # the batches that BatchNorm has seen
+    moved, towards = [], []
+    for average, value in zip(averages, values, strict=True):
+        if value.is_floating_point():
+            moved.append(average)
+            towards.append(value)
+        else:
+            average.copy_(value)  # the batches that BatchNorm has seen
+    get_ema_multi_avg_fn(decay)(moved, towards, None)
