@@ -76,7 +76,8 @@ test: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal
 
 test-faults: $(READY)
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal --full tests/faults tests/test_readme.py
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal --full tests/faults tests/test_processes.py \
+		tests/test_readme.py
 
 audit: $(READY)
 	.venv/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock

@@ -146,14 +146,14 @@ def test_weight_decay_draws_weights_to_zero(name):
 
 
 def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(images, written, start):
-    undisturbed = start(epochs=12)
+    undisturbed = start(epochs=8)
     assert undisturbed.wait(600) == 0, undisturbed.stderr.read()
     expected = outputs(written)
     remove(expected)
 
     went_on, finished, rng = 0, False, np.random.default_rng(0)
     for _ in range(8):
-        process = start(epochs=12)
+        process = start(epochs=8)
         lines = rng.integers(1, 3)  # killed while it learns, some time after so many epochs
         said = [process.stdout.readline() for _ in range(lines)]
         time.sleep(rng.random() * 0.3)
@@ -163,7 +163,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(images, wr
         if finished := process.returncode == 0:
             break
     if not finished:
-        process = start(epochs=12)
+        process = start(epochs=8)
         assert process.wait(600) == 0
         went_on += "going on after epoch" in process.stdout.read()
     assert went_on > 0

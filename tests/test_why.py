@@ -4,19 +4,16 @@ import subprocess
 import sys
 
 import pytest
-from conftest import HERE, ROOT, commit, dvc, make_repository
+from conftest import HERE, ROOT, copy_of, dvc
 from test_pipeline import STAGES, cached, change, ran
 
 SAME = dict.fromkeys(STAGES, "as it was")
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
+def repository(first_run, tmp_path_factory):
     """The project on the digits, in which everything is up to date."""
-    folder = make_repository(tmp_path_factory.mktemp("why"))
-    dvc(folder, "repro", "--quiet")
-    commit(folder)
-    return folder
+    return copy_of(first_run, tmp_path_factory.mktemp("why") / "project")
 
 
 def why(folder, status=0):

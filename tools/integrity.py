@@ -31,8 +31,8 @@ def cache():
 def past_runs():
     """Records of what stages made before, in a folder for each command and its inputs.
 
-    A record is called by the SHA-256 of its content. DVC itself stops at one that is cut where its
-    YAML still parses, and at a folder without any.
+    A record is called by the SHA-256 of its content, but for sizes, which DVC measures anew. It
+    stops at one that is cut where its YAML still parses, and at a folder without any.
     """
     runs = cache_folder() / "runs"
     for path in sorted(path for path in runs.glob("*/*/*") if not is_sound(path)):

@@ -1,5 +1,5 @@
 """SIGKILL and SIGTERM at random moments of every kind of run: nothing is lost, and the next run
-ends with the bytes of one that was never disturbed."""
+ends with the bytes of one that was never disturbed, whatever the folder is called."""
 
 import os
 import shutil
@@ -20,6 +20,7 @@ RUNS = {
     "temp": ["exp", "run", "--temp", "-S", "xor.seed=7"],
     "queue": ["queue", "start"],
 }
+FOLDER = "Übung 1: 深層学習 ’naïve’ $HOME & co"
 EDIT = "a line that was never committed\n"
 
 
@@ -83,7 +84,7 @@ def test_a_run_killed_at_any_moment_loses_nothing(kind, how, pristine, first_run
     seconds, expected = first_run["seconds"], tracked_bytes(first_run["folder"])
     for trial in range(7 if full else 1):
         rng = np.random.default_rng([[*RUNS].index(kind), how, trial])
-        folder = shutil.copytree(pristine, tmp_path / f"project-{trial}")
+        folder = shutil.copytree(pristine, tmp_path / FOLDER)
         before = (folder / "params.yaml").read_text()
         with open(folder / "notes.md", "a") as notes:
             notes.write(EDIT)
