@@ -55,9 +55,9 @@ def predict_without_eval(model, images, batch_size):
     """The classes (n,) that a network in training mode predicts: BatchNorm normalises each batch by
     itself.
 
-    Batches are of batch_size images or a few more, or of all where there are fewer. ValueError for
-    a single image, which has no variance. The network's running statistics stay as they are, where
-    the assignment's notebook let them take in the test images.
+    Batches are of batch_size images or more, so that no small one is left over, or of all where
+    there are fewer. ValueError for a single image, which has no variance. The network's running
+    statistics stay as they are, where the assignment's notebook let them take in the test images.
     """
     model = deepcopy(model).train()
     batches = images.tensor_split(max(1, len(images) // batch_size))

@@ -25,7 +25,7 @@ def choose_device(device):
 
 
 def choose_precision(precision, device):
-    """The type to multiply in; auto is bfloat16 where the processor has instructions for it."""
+    """The type to multiply in; auto is bfloat16 on x86 processors and GPUs that multiply it."""
     if precision == "auto":
         # Without its instructions bfloat16 is the slower one.
         cpu = torch.cpu.get_capabilities() if device.type == "cpu" else {}

@@ -32,7 +32,7 @@ def draw_history(history, name):
     accuracies.yaxis.set_major_formatter(PercentFormatter(1))
     last = history.iloc[-1]
     other = "train" if np.isnan(last["val_loss"]) else "val"
-    beside = f"at the end, {SPLITS[other][1].split(' ')[0]}"
+    beside = f"at the end, {SPLITS[other][1].split(',')[0]}"
     losses.set_title(f"Test loss {last['test_loss']:.4f} {beside} {last[f'{other}_loss']:.4f}")
     accuracies.set_title(
         f"Test accuracy {last['test_acc']:.2%} {beside} {last[f'{other}_acc']:.2%}"

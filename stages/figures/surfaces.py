@@ -39,12 +39,15 @@ def draw_sigmoid(surfaces, metrics, view):
     # The layout does not count the labels of 3-D axes: room for the lowest ones.
     figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
     grid = figure.add_gridspec(2, 3, width_ratios=(1.35, 1, 1))
+    l2_grad, ce_grad = (
+        max(-metrics[f"{name}_grad_min"], metrics[f"{name}_grad_max"]) for name in ("l2", "ce")
+    )
     panels = [
         (grid[:, 0], "sigmoid", "Output ŷ = σ(w + b)"),
         (grid[0, 1], "l2", f"L2: flat far away, at most {metrics['l2_max']:.2f}"),
-        (grid[0, 2], "l2_grad", f"∂L2/∂w: 0 far away, at most {metrics['l2_grad_max']:.3f}"),
+        (grid[0, 2], "l2_grad", f"∂L2/∂w: 0 far away, at most ±{l2_grad:.3f}"),
         (grid[1, 1], "ce", f"CE: keeps rising, at least {metrics['ce_min']:.2f}"),
-        (grid[1, 2], "ce_grad", f"∂CE/∂w: stays, up to {metrics['ce_grad_max']:.2f}"),
+        (grid[1, 2], "ce_grad", f"∂CE/∂w: stays, up to ±{ce_grad:.2f}"),
     ]
     for place, name, title in panels:
         draw_surface(figure.add_subplot(place, projection="3d"), surfaces, name, title, view)

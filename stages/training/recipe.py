@@ -63,8 +63,9 @@ def relative_rate(step, steps, schedule, warmup):
 def move_average(averages, values, step, decay):
     """Move the tensors `averages` towards `values`, as an EMA: a ← d a + (1 - d) v.
 
-    BatchNorm's statistics are averaged like the weights. d is less in the first steps,
-    (1 + step) / (10 + step), so that the random start is soon forgotten.
+    BatchNorm's statistics are averaged like the weights. d is `decay`, but at most
+    (1 + step) / (10 + step), so that the random start is soon forgotten: 0.998 is reached after
+    4,490 steps.
     """
     decay = min(decay, (1 + step) / (10 + step))
     moved, towards = [], []

@@ -24,14 +24,17 @@ STAGES = Path(__file__).resolve().parent.parent
 
 
 def make_key(files, settings):
-    """The SHA-256 of data files, settings (JSON), versions, the kind of processor, and all code of
-    ours that is loaded.
+    """The SHA-256 of data files, settings (JSON), versions, what the processor can do, the kind of
+    GPU, and all code of ours that is loaded.
     """
     code = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     code = sorted(path for path in code if path and STAGES in Path(path).resolve().parents)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     versions = sys.version, np.__version__, torch.__version__
     machine = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    machine += (sorted(torch.cpu.get_capabilities().items()),)
+    if torch.cuda.is_available():
+        machine += (torch.cuda.get_device_name(),)
     digest.update(repr(versions + machine).encode())
     for path in [*code, *files]:
         digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
