@@ -56,6 +56,8 @@ $(READY): requirements.lock
 	touch $@
 
 demo: $(READY)
+	@test ! -e demo || (cd demo && git for-each-ref && git status --porcelain) | cmp -s - demo/.git/made \
+		|| { echo "demo/ is not as make demo left it: rm -r demo, if nothing in it is wanted"; exit 1; }
 	rm -rf demo && mkdir demo
 	git ls-files -z .dvc .gitignore Makefile dvc.yaml params.yaml params.schema.json requirements.lock stages tools \
 		| tar --null -T - -cf - | tar -xf - -C demo
@@ -63,7 +65,7 @@ demo: $(READY)
 	cd demo && git init --quiet && git config user.name demo && git config user.email demo@localhost \
 		&& git config commit.gpgsign false && git add . && git commit --quiet -m "The pipeline"
 	cd demo && $(ACTIVE) dvc exp run --quiet -S data.dataset=digits \
-		&& git add . && git commit --quiet -m "Results on the digits"
+		&& git add . && git commit --quiet -m "Results on the digits" && git for-each-ref > .git/made
 	@echo "The page is demo/reports/index.html, the metrics are in demo/reports/metrics."
 	@echo "demo/ is a repository of its own, to play in:"
 	@echo "  . .venv/bin/activate && cd demo"

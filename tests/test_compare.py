@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import HERE, ROOT, copy_of, dvc
+from conftest import HERE, ROOT, commit, copy_of, dvc, git
 
 from compare import compare_errors
+from runs import reference_of
 
 
 def wrong(*images, count=1000):
@@ -31,11 +32,12 @@ def test_the_same_mistakes_are_no_difference():
 
 @pytest.fixture(scope="module")
 def repository(first_run, tmp_path_factory):
-    """The project on the digits, its results committed, with two experiments and a half."""
+    """The project on the digits, its results committed, with two experiments, a half and none."""
     folder = copy_of(first_run, tmp_path_factory.mktemp("compare") / "project")
     for name, change in (("worse", "train.lr=0.00001"), ("same", "evaluate.calibration_bins=9")):
         dvc(folder, "exp", "run", "--temp", "--name", name, "-S", change, "evaluate")
-    dvc(folder, "exp", "run", "--temp", "--name", "half", "-S", "train.lr=0.03", "cnn_train")
+    for name, stage in (("half", "cnn_train"), ("none", "surfaces")):
+        dvc(folder, "exp", "run", "--temp", "--name", name, "-S", "train.lr=0.03", stage)
     return folder
 
 
@@ -72,9 +74,24 @@ def test_runs_are_set_beside_the_commit_the_best_first_with_what_differs_alone(r
 
 def test_a_run_that_ended_before_evaluate_is_left_out_and_said_so(repository):
     """It holds the metrics of the network before, which would pass for its own."""
-    done = compare(repository, "half", "worse")
+    done = compare(repository, "half", "none", "worse")
     assert [*rows(done.stdout)] == ["this commit", "worse"]
-    assert done.stderr == "half: left out, since evaluate has not seen its network\n"
+    assert done.stderr.splitlines() == [
+        f"{name}: left out, since evaluate has not seen its network" for name in ("half", "none")
+    ]
+
+
+def test_a_run_of_another_precision_is_named(repository):
+    """As where the commit holds the results of another machine."""
+    ours = git(repository, "rev-parse", "HEAD")
+    metrics = repository / "reports/metrics/train.json"
+    metrics.write_text(metrics.read_text().replace("float32", "bfloat16"))
+    commit(repository)
+    theirs = git(repository, "rev-parse", "HEAD")
+    git(repository, "update-ref", reference_of("worse", theirs), reference_of("worse", ours))
+    done = compare(repository)
+    git(repository, "reset", "--quiet", "--hard", ours)
+    assert done.stderr == "worse: its precision is float32, this commit's bfloat16\n"
 
 
 def test_an_unknown_run_is_one_line_with_those_that_there_are(repository):

@@ -77,21 +77,24 @@ def test_a_cache_elsewhere_is_looked_at_too(repository, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "busy"),
+    ("place", "command", "busy"),
     [
-        (["tools/sweep.py"], True),
-        (["stages/surfaces.py"], True),
-        (["-m", "dvc"], True),
-        (["editor.py", "dvc.yaml"], False),
+        (".", ["tools/sweep.py"], True),
+        (".", ["stages/surfaces.py"], True),
+        ("tools", ["../stages/surfaces.py"], True),
+        (".", ["-m", "dvc"], True),
+        (".", ["editor.py", "dvc.yaml"], False),
+        ("another", ["../stages/surfaces.py"], False),
     ],
 )
-def test_runs_are_at_work_and_editors_are_not(repository, command, busy):
+def test_runs_are_at_work_and_editors_are_not(repository, place, command, busy):
+    (repository / "another/.dvc").mkdir(parents=True)  # another project, as the demo is
     for name in ("tools/sweep.py", "stages/surfaces.py", "dvc.py", "editor.py"):
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text("print(flush=True); input()")
     process = subprocess.Popen(
         [sys.executable, *command],
-        cwd=repository,
+        cwd=repository / place,
         env=HERE,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

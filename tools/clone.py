@@ -55,8 +55,10 @@ def execute(name, overrides, reference, commit, project, identity, variables):
     with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
         clone, bundle = Path(folder, "clone"), Path(folder, "bundle")
         clone.mkdir()
-        # DVC_ROOT and GIT_DIR would name another repository.
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_"))}
+        # These would name another repository.
+        local = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True)
+        foreign = {"DVC_ROOT", "DVC_STAGE", *local.split()}
+        inherited = {k: v for k, v in os.environ.items() if k not in foreign}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         ours = {"PATH": path, "DVC_SITE_CACHE_DIR": f"{folder}/site"}
         run = partial(

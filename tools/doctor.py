@@ -27,7 +27,7 @@ WRITTEN = ("data", "reports", ".dvc/tmp/training")
 
 
 def at_work():
-    """The processes of Git, DVC, stages and sweeps in this folder, or in a copy that was made."""
+    """The processes of Git, DVC, stages and sweeps in this project, or in a copy that was made."""
     root = Path.cwd()
     for process in psutil.process_iter(["cmdline"]):
         program, *arguments = process.info["cmdline"] or [""]
@@ -35,7 +35,9 @@ def at_work():
             folder = Path(process.cwd())
         except (psutil.Error, OSError):
             continue
-        inside = folder == root or root / COPIES in folder.parents
+        around = (folder, *folder.parents)
+        nearest = next((parent for parent in around if (parent / ".dvc").is_dir()), None)
+        inside = nearest == root or root / COPIES in folder.parents
         python = Path(program).name.startswith("python")
         runs = python and any(map(AT_WORK.fullmatch, arguments[:2]))
         if inside and (runs or Path(program).name == "git"):

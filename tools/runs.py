@@ -7,8 +7,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-import yaml
-
 METRICS = ("train", "evaluate")
 # What runs must have in common to be taken together.
 SAME = ("images", "precision", "device", "compiled", "processes", "threads", "torch")
@@ -77,18 +75,29 @@ def experiments_of(commit):
 
 
 def is_evaluated(revision):
-    """Whether `evaluate` has seen the very network of a revision, as its dvc.lock tells.
+    """Whether `evaluate` has seen the very network that a revision's parameters give, as its
+    dvc.lock tells.
 
-    A run that ended before it, `dvc exp run cnn_train`, has the metrics of the network before.
+    A run that ended before it, `dvc exp run cnn_train`, has the metrics of the network before, and
+    so has a commit of parameters with which nothing has run.
     """
-    lock = yaml.safe_load(file_of(revision, "dvc.lock") or "") or {}
+    from dvc.utils.serialize import parse_yaml  # here, since local workers load this file too
+
+    files = ("dvc.lock", "params.yaml")
+    lock, params = (parse_yaml(file_of(revision, path) or "", path) or {} for path in files)
+    stages = lock.get("stages", {})
     networks = [
         file["md5"]
         for stage, kind in (("cnn_train", "outs"), ("evaluate", "deps"))
-        for file in lock.get("stages", {}).get(stage, {}).get(kind, [])
+        for file in stages.get(stage, {}).get(kind, [])
         if file["path"] == MODEL
     ]
-    return len(networks) == 2 and networks[0] == networks[1]
+    if len(networks) != 2 or networks[0] != networks[1]:
+        return False
+    sections = {}
+    for stage in ("download_mnist", "cnn_train", "evaluate"):
+        sections |= stages[stage]["params"]["params.yaml"]
+    return all(params.get(section) == values for section, values in sections.items())
 
 
 def results_of(name, commit):
