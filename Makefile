@@ -55,6 +55,7 @@ $(READY): requirements.lock
 	.venv/bin/uv pip sync --quiet --python .venv --require-hashes requirements.lock
 	touch $@
 
+# What was done in demo/ since shows in its branches and experiments, or as an edit.
 demo: $(READY)
 	@test ! -e demo || (cd demo && git for-each-ref && git status --porcelain) | cmp -s - demo/.git/made \
 		|| { echo "demo/ is not as make demo left it: rm -r demo, if nothing in it is wanted"; exit 1; }

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 import cnn_train
 from common.files import read_metrics, read_state
+from common.machine import choose_precision
 from common.mnist import TRAIN, read_images
 from common.model import MODEL, DigitClassification, scale
 from training.recipe import batches, hold_out, make_optimizer
@@ -102,14 +103,16 @@ def test_two_processes_learn_as_one_does_and_give_the_same_bytes_after_a_kill_an
 
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.parametrize("precision", ["auto", pytest.param("bfloat16", marks=pytest.mark.full)])
 def test_a_compiled_training_goes_on_after_a_kill_with_the_same_bytes(
-    images, written, start, compiler, processes
+    images, written, start, compiler, processes, precision
 ):
-    """In bfloat16 where the processor multiplies it: to emulate it takes minutes."""
-    changes = {"processes": processes, "compile": True, "precision": "auto", "epochs": 30}
+    """By itself in bfloat16 where the processor multiplies it: to emulate it takes minutes."""
+    changes = {"processes": processes, "compile": True, "precision": precision, "epochs": 30}
     finish(start(**changes))
     metrics = read_metrics("train")
-    assert metrics["compiled"] == "yes"
+    expected = choose_precision(precision, torch.device("cpu"))
+    assert (metrics["compiled"], metrics["precision"]) == ("yes", str(expected).split(".")[1])
     assert metrics["train_acc"] > 0.8
     go_on_after_a_kill(start, written, outputs(written), **changes)
 

@@ -127,9 +127,9 @@ def main(names):
         raise RunError("nothing to compare: dvc exp run -S train.lr=0.001 makes an experiment")
     for name, run in runs.items():  # results of another machine, committed, are no fair base
         for what in ("device", "precision"):
-            here, there = run["metrics"].get(what), runs[base]["metrics"].get(what)
-            if here != there:
-                print(f"{name}: its {what} is {here}, this commit's {there}", file=sys.stderr)
+            its, commits = run["metrics"].get(what), runs[base]["metrics"].get(what)
+            if its != commits:
+                print(f"{name}: its {what} is {its}, this commit's {commits}", file=sys.stderr)
     table = tabulate(runs, base)
     for name in ("val", "test"):
         table[name] = table[name].map("{:.2%}".format, na_action="ignore")

@@ -31,16 +31,17 @@ def at_work():
     root = Path.cwd()
     for process in psutil.process_iter(["cmdline"]):
         program, *arguments = process.info["cmdline"] or [""]
-        try:
-            folder = Path(process.cwd())
-        except (psutil.Error, OSError):
-            continue
-        around = (folder, *folder.parents)
-        nearest = next((parent for parent in around if (parent / ".dvc").is_dir()), None)
-        inside = nearest == root or root / COPIES in folder.parents
         python = Path(program).name.startswith("python")
         runs = python and any(map(AT_WORK.fullmatch, arguments[:2]))
-        if inside and (runs or Path(program).name == "git"):
+        if not runs and Path(program).name != "git":
+            continue
+        try:
+            folder = Path(process.cwd())
+            around = (folder, *folder.parents)
+            project = next((parent for parent in around if (parent / ".dvc").is_dir()), None)
+        except (psutil.Error, OSError):
+            continue
+        if project == root or root / COPIES in folder.parents:
             command = " ".join([program, *arguments])
             yield f"process {process.pid} is at work here: {command[:100]}"
 

@@ -94,10 +94,11 @@ def is_evaluated(revision):
     ]
     if len(networks) != 2 or networks[0] != networks[1]:
         return False
-    sections = {}
-    for stage in ("download_mnist", "cnn_train", "evaluate"):
-        sections |= stages[stage]["params"]["params.yaml"]
-    return all(params.get(section) == values for section, values in sections.items())
+    return all(
+        params.get(section) == values
+        for stage in ("download_mnist", "cnn_train", "evaluate")
+        for section, values in stages[stage]["params"]["params.yaml"].items()
+    )
 
 
 def results_of(name, commit):
