@@ -27,6 +27,7 @@ from common.mnist import TEST, TRAIN, read_names
 from common.params import read_section, run
 from page import facts
 from page.typeset import Mathematics, embed_folder, format_number
+from training.recipe import decay_at
 
 PAGE = Path(__file__).with_name("page")
 STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
@@ -78,6 +79,7 @@ def main(
     page = environment.get_template("index.html").render(
         author=author,
         four_ln_2=4 * log(2),
+        decay_at=decay_at,
         dataset=dataset,
         params=params,
         changed=[*facts.list_changes(params, defaults)],

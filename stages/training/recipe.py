@@ -59,15 +59,21 @@ def relative_rate(step, steps, schedule, warmup):
     }[schedule]
 
 
+def decay_at(step, decay):
+    """The decay of the EMA in a step, 0 … steps - 1.
+
+    It is at most (1 + step) / (10 + step), so that the random start is soon forgotten: 0.998 is
+    reached after 4,490 steps.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
 @torch.no_grad()
 def move_average(averages, values, step, decay):
     """Move the tensors `averages` towards `values`, as an EMA: a ← d a + (1 - d) v.
 
-    BatchNorm's statistics are averaged like the weights. d is `decay`, but at most
-    (1 + step) / (10 + step), so that the random start is soon forgotten: 0.998 is reached after
-    4,490 steps.
+    BatchNorm's statistics are averaged like the weights. d is `decay`, but less in the first steps.
     """
-    decay = min(decay, (1 + step) / (10 + step))
     moved, towards = [], []
     for average, value in zip(averages, values, strict=True):
         if value.is_floating_point():
@@ -75,4 +81,4 @@ def move_average(averages, values, step, decay):
             towards.append(value)
         else:
             average.copy_(value)  # the batches that BatchNorm has seen
-    get_ema_multi_avg_fn(decay)(moved, towards, None)
+    get_ema_multi_avg_fn(decay_at(step, decay))(moved, towards, None)

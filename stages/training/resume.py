@@ -30,11 +30,11 @@ def make_key(files, settings):
     code = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     code = sorted(path for path in code if path and STAGES in Path(path).resolve().parents)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    versions = sys.version, np.__version__, torch.__version__
-    machine = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
-    machine += (sorted(torch.cpu.get_capabilities().items()),)
+    versions = [sys.version, np.__version__, torch.__version__]
+    machine = [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+    machine += sorted(torch.cpu.get_capabilities().items())
     if torch.cuda.is_available():
-        machine += (torch.cuda.get_device_name(),)
+        machine.append(torch.cuda.get_device_name())
     digest.update(repr(versions + machine).encode())
     for path in [*code, *files]:
         digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
