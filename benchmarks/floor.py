@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "stages"))
-from common.machine import keep_freed_memory
 from common.model import DigitClassification
+from training.machine import keep_freed_memory
 
 
 def main(precision, batch_size, seconds=10.0):

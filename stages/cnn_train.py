@@ -1,111 +1,83 @@
-"""Train the convolutional network on the training images, and follow it on all three splits.
-
-An interrupted training goes on from its last finished epoch (training/resume.py). Several processes
-share its batches where train.processes, or torchrun, says so (training/processes.py).
+"""Train the convolutional network of the assignment, and evaluate it on every split.
 
 reads   params.yaml: train
-        data/mnist/train.npz        images to learn from, a share of them held out for validation
-        data/mnist/test.npz         images that are only looked at: they choose nothing
-writes  data/cnn/model.pth          the network after the last epoch, as a plain state dict
-        data/cnn/history.csv        a row an epoch: lr at its first step, and loss and accuracy of
-                                    each split; of the training images as they were learned from,
-                                    of the others in eval mode and float32
-        reports/metrics/train.json  loss and accuracy of the final network, in eval mode and
-                                    float32, on what it learned from and what was held out; the
-                                    fingerprint of model.pth; what it was trained with
-        reports/plots/history.json  the history, for `dvc plots`
+        data/mnist/train.npz        training images; a fraction is held out for validation
+        data/mnist/test.npz         test images, for reporting only
+writes  data/cnn/model.pth          the final network as a state dict (its EMA if train.ema > 0)
+        data/cnn/weights.npz        the same weights as arrays, for stages without torch
+        data/cnn/history.csv        one row per epoch: learning rate of its first step, loss and
+                                    accuracy of each split. train: during training, on augmented
+                                    images; val and test: after the epoch, in eval mode and float32
+        reports/metrics/train.json  loss and accuracy of the final network on the training and
+                                    validation images, in eval mode and float32; the SHA-256 of
+                                    model.pth; what it was trained with
+        reports/plots/history.json  the history for `dvc plots`, replaced after every epoch
 """
 
-import platform
 import time
-from copy import deepcopy
-from functools import partial
-from math import isfinite
 from typing import Annotated, Literal
 
 import pandas as pd
 import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from common.files import (
-    fingerprint,
-    pack_state,
-    write_bytes,
-    write_metrics,
-    write_rows,
-    write_table,
-)
-from common.machine import (
-    can_compile,
-    choose_device,
-    choose_precision,
-    compute_deterministically,
-    keep_freed_memory,
-)
-from common.mnist import TEST, TRAIN, read_images
-from common.model import MODEL, DigitClassification, predict
-from common.model import scale as scale_pixels
+from common.files import write_arrays, write_bytes, write_metrics, write_table
+from common.mnist import TEST, TRAIN
+from common.model import MODEL, PARAMETERS, DigitClassification, scale
 from common.params import ParameterError, run
-from training import processes as ranks
-from training.augment import distort, draw_weights
-from training.recipe import (
-    batches,
-    generator_for,
-    hold_out,
+from common.weights import detach_state, fingerprint, pack_state
+from training import machine
+from training.augment import Augment, distort, draw_epoch
+from training.checkpoint import Checkpoint, make_key
+from training.cuda_graph import GraphedStep
+from training.data import count_batches, epoch_generator, read_splits, shuffled_batches
+from training.history import COLUMNS, evaluate, find_divergence, write_curves
+from training.optimizer import (
+    averaged_tensors,
+    ema_decays,
+    learning_rates,
+    make_ema_model,
     make_optimizer,
-    move_average,
-    relative_rate,
+    update_ema,
 )
-from training.resume import UnfinishedTraining, make_key
 
-# Images; with fewer, compiling takes longer than it saves. In float32 it saves a seventh of the
-# time on a processor with AVX-512, and nothing without.
-WORTH_COMPILING = 250_000
-# The columns of the history; those of a split without images are empty.
-COLUMNS = ["epoch", "lr", *(f"{s}_{v}" for s in ("train", "val", "test") for v in ("loss", "acc"))]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-def read_splits(share, device):
-    """Name to (images, labels) on the device: train, val (a share of those to train on), test."""
-    images, labels = (tensor.to(device) for tensor in read_images(TRAIN))
-    learned, held_out = hold_out(len(labels), share)
-    splits = {"train": (images[learned], labels[learned])}
-    if len(held_out):
-        splits["val"] = images[held_out], labels[held_out]
-    splits["test"] = tuple(tensor.to(device) for tensor in read_images(TEST))
-    return splits
+WEIGHTS, HISTORY, METRICS = (
+    "data/cnn/weights.npz",
+    "data/cnn/history.csv",
+    "reports/metrics/train.json",
+)
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-def check_batch_size(batch_size, images, processes):
-    """ParameterError unless the images fill a batch, and the batch is shared out evenly."""
-    if batch_size > images:
-        allowed = f"should be at most {images:,}, the number of images to learn from"
-        raise ParameterError("train.batch_size", f"{allowed}, got {batch_size}")
-    if batch_size % processes or batch_size < 2 * processes:
-        needed = f"should be a multiple of {processes}, the number of processes, and at least"
-        raise ParameterError("train.batch_size", f"{needed} {2 * processes}, got {batch_size}")
+def make_step(model, ema_model, optimizer, images, labels, label_smoothing, autocast, compiled):
+    """The training step: a function of tensors that never synchronises with the host."""
+    averages, values = averaged_tensors(ema_model), averaged_tensors(model)
 
+    def forward(pixels, targets):
+        with autocast:
+            logits = model(scale(pixels))
+            return logits, cross_entropy(logits, targets, label_smoothing=label_smoothing)
 
-def score(model, split, images, labels):
-    """Mean cross-entropy and accuracy in eval mode and float32, named after the split."""
-    seen, answers = ranks.share_out(images), ranks.share_out(labels)
-    logits = predict(model, seen)
-    loss = cross_entropy(logits, answers, reduction="sum")
-    sums = ranks.add_up(torch.stack([loss, (logits.argmax(1) == answers).sum().float()]))
-    loss, correct = sums.tolist()
-    return {f"{split}_loss": loss / len(labels), f"{split}_acc": correct / len(labels)}
+    if compiled:
+        forward = machine.compile_function(forward)
 
+    def step(batch, lr, ema_decay, distortion=None):
+        """Update the model on images[batch]; return the loss () and the number correct ()."""
+        pixels, targets = images[batch].float(), labels[batch]
+        if distortion is not None:
+            pixels = distort(pixels, distortion)
+        logits, loss = forward(pixels, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.param_groups[0]["lr"].copy_(lr)
+        optimizer.step()
+        if ema_model is not model:
+            update_ema(averages, values, ema_decay)
+        return loss.detach(), (logits.argmax(1) == targets).sum()
 
-def find_not_finite(losses, row):
-    """The first step whose loss is not finite, the last one if only what it led to is, or None."""
-    wrong = losses.isfinite().logical_not().nonzero().flatten().tolist()
-    if not wrong and not all(map(isfinite, row.values())):
-        wrong = [len(losses) - 1]
-    return wrong[0] if wrong else None
+    return step
 
 
 def main(
@@ -113,168 +85,82 @@ def main(
     optimizer: Literal["sgd", "adam"],
     lr: Annotated[float, Field(gt=0, le=1000)],
     schedule: Literal["linear", "cosine", "constant"],
-    warmup: Share,
+    warmup: Fraction,
     weight_decay: Annotated[float, Field(ge=0, le=10)],
-    average: Share,
-    label_smoothing: Share,
-    shift: Annotated[int, Field(ge=0, le=14)],
-    rotation: Annotated[float, Field(ge=0, le=180)],
-    scale: Annotated[float, Field(ge=0, le=1)],
-    shear: Annotated[float, Field(ge=0, le=1)],
-    elastic: Annotated[float, Field(ge=0, le=14)],
-    plain: Annotated[float, Field(ge=0, le=1)],
+    ema: Fraction,
+    label_smoothing: Fraction,
+    augment: Augment | None,
     epochs: Annotated[int, Field(ge=1, le=10_000)],
     batch_size: Annotated[int, Field(ge=2)],
     validation: Annotated[float, Field(ge=0, le=0.9)],
     precision: Literal["auto", "float32", "bfloat16"],
     device: Literal["auto", "cpu", "cuda", "mps"],
-    compile: Literal["auto", True, False],
-    processes: Annotated[int, Field(ge=1, le=64)],
-    resume: bool,
+    compile: bool,
 ):
     settings = locals().copy()
-    augmentation = shift, rotation, scale, shear, elastic
-    keep_freed_memory()
-    device = choose_device(device)
-    if processes > 1 and not ranks.are_started():
-        ranks.start(main, settings, device)
-        return
-    rank, processes = ranks.meet(device)
-    first = rank == 0
-    precision = choose_precision(precision, device)
-    autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
-    compute_deterministically()
+    machine.enable_determinism()
+    machine.keep_freed_memory()
+    place = machine.choose_device(device)
+    dtype = machine.choose_precision(precision, place)
+    autocast = torch.autocast(place.type, dtype, enabled=dtype != torch.float32)
 
-    splits = read_splits(validation, device)
+    splits = read_splits(validation, place)
     images, labels = splits["train"]
-    check_batch_size(batch_size, len(labels), processes)
-    portion = batch_size // processes
-    mine = slice(rank * portion, (rank + 1) * portion)  # of every batch
-
-    steps = len(labels) // batch_size  # an epoch
-    total = epochs * steps
-    augmented = round(total * (1 - plain)) if any(augmentation) else 0  # steps
+    batches = count_batches(len(labels), batch_size)  # per epoch
+    steps = epochs * batches
 
     torch.manual_seed(seed)
-    model = DigitClassification().to(device, memory_format=torch.channels_last)
-    averaged = deepcopy(model) if average else model
-    # Listed once: to walk through the modules takes longer than to average their tensors.
-    averages, values = ([*part.parameters(), *part.buffers()] for part in (averaged, model))
-    optimizer = make_optimizer(optimizer, model, lr, weight_decay)
-    rate = partial(relative_rate, steps=total, schedule=schedule, warmup=warmup)
-    scheduler = LambdaLR(optimizer, rate)
+    model = DigitClassification().to(place, memory_format=torch.channels_last)
+    ema_model = make_ema_model(model) if ema else model
+    opt = make_optimizer(optimizer, model, weight_decay)
+    lrs = learning_rates(lr, steps, schedule, warmup).to(place)
+    decays = ema_decays(ema, steps).to(place)
+    step = make_step(model, ema_model, opt, images, labels, label_smoothing, autocast, compile)
+    if place.type == "cuda":
+        step = GraphedStep(step, [model, ema_model], opt)
 
-    def forward(images, labels):
-        with autocast:
-            logits = model(scale_pixels(images))
-            return cross_entropy(logits, labels, label_smoothing=label_smoothing), logits
-
-    if compile == "auto":
-        pays = precision == torch.bfloat16 and device.type != "mps"
-        compile = pays and epochs * len(labels) > WORTH_COMPILING
-    compiled = compile and can_compile(device)
-    if compiled:
-        forward = torch.compile(forward, mode="reduce-overhead" if device.type == "cuda" else None)
-
-    history, parts = [], {"model": model, "averaged": averaged}
-    parts |= {"optimizer": optimizer, "scheduler": scheduler}
-    settings |= {"device": device.type, "precision": str(precision), "compiled": compiled}
-    settings |= {"processes": processes, "resume": None}  # resume does not change the result
-    unfinished = UnfinishedTraining(make_key([TRAIN, TEST], settings), wanted=resume and first)
-    if state := ranks.tell(unfinished.load()):
-        history = state["history"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        if first:
-            print(f"going on after epoch {len(history)} of {epochs}, where it was interrupted")
+    key = make_key([TRAIN, TEST], settings, place.type, dtype)
+    checkpoint = Checkpoint(key, model=model, ema_model=ema_model, optimizer=opt)
+    history = checkpoint.load(place)
+    if history:
+        print(f"continuing after epoch {len(history)} of {epochs}")
 
     for epoch in range(len(history) + 1, epochs + 1):
-        row = {"epoch": epoch, "lr": scheduler.get_last_lr()[0]}
-        started, chance = time.perf_counter(), generator_for(seed, epoch, device)
-        before = (epoch - 1) * steps
-        # Those of whole batches, so that several processes draw as one would.
-        count = min(max(augmented - before, 0), steps) * batch_size
-        draws = draw_weights(count, chance, *augmentation).split(batch_size)
-        losses, correct = torch.empty(steps, device=device), torch.zeros((), device=device)
-        bar = tqdm(
-            total=steps * batch_size,
-            desc=f"epoch {epoch}/{epochs}",
-            unit=" images",
-            leave=False,
-            disable=None if first else True,  # None: no bar in a log
-        )
-        for step, batch in enumerate(batches(len(labels), batch_size, seed, epoch, device)):
-            pixels, answers = images[batch[mine]].float(), labels[batch[mine]]
-            taken = before + step
-            if taken < augmented:
-                pixels = distort(pixels, draws[step][mine])
-            loss, logits = forward(pixels, answers)
-            optimizer.zero_grad()
-            loss.backward()
-            ranks.average_gradients(model)
-            optimizer.step()
-            scheduler.step()
-            if average:
-                move_average(averages, values, taken, average)
+        started, first = time.perf_counter(), (epoch - 1) * batches
+        order = shuffled_batches(len(labels), batch_size, seed, epoch, place)
+        generator = epoch_generator(seed, epoch, place)
+        distortions = draw_epoch(augment, first, batches, steps, batch_size, generator)
+        losses, correct = torch.empty(2, batches, device=place)
+        for i, batch in enumerate(tqdm(order, f"epoch {epoch}", leave=False, disable=None)):
+            losses[i], correct[i] = step(batch, lrs[first + i], decays[first + i], distortions[i])
 
-            losses[step] = loss.detach()
-            correct += (logits.argmax(1) == answers).sum()
-            if bar.update(batch_size):  # shown: reading a number waits for the device
-                bar.set_postfix(loss=f"{losses[: step + 1].mean():.4f}")
-        bar.close()
-        losses, correct = ranks.add_up(losses) / processes, ranks.add_up(correct)
-        row |= {
-            "train_loss": losses.mean().item(),
-            "train_acc": correct.item() / (steps * batch_size),
-        }
-        speed = steps * batch_size / (time.perf_counter() - started)
-
-        ranks.average_statistics(model)
-        if average:
-            ranks.average_statistics(averaged)
+        row = {"epoch": epoch, "lr": lrs[first].item(), "train_loss": losses.mean().item()}
+        row["train_acc"] = correct.mean().item() / batch_size
+        speed = batches * batch_size / (time.perf_counter() - started)
         for split in ("val", "test"):
-            if split in splits:
-                row |= score(averaged, split, *splits[split])
-        if (step := find_not_finite(losses, row)) is not None:
-            unfinished.remove()
-            reached = lr * rate(before + step)
-            where = f"in epoch {epoch}, step {step + 1}, at a rate of {reached:.2g}"
-            reason = f"the loss is not finite {where}: try less than {lr:g}"
-            raise ParameterError("train.lr", reason)
-
+            row |= evaluate(ema_model, split, *splits[split])
+        if problem := find_divergence(row, losses, lrs[first:]):
+            checkpoint.remove()
+            raise ParameterError("train.lr", problem)
         history.append(row)
-        states = {name: part.state_dict() for name, part in parts.items()}
-        unfinished.save(states | {"history": history})
+        checkpoint.save(history)
+        write_curves(history, results=[HISTORY, METRICS, MODEL, WEIGHTS])
         shown = "val_acc" if "val_acc" in row else "train_acc"
         line = f"epoch {epoch:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
-        if first:
-            print(f"{line}  {speed:,.0f} images/s", flush=True)
+        print(f"{line}  {speed:,.0f} images/s", flush=True)
 
-    # The history's training columns were taken while the network still changed.
-    metrics = score(averaged, "train", images, labels)
-    metrics |= {name: history[-1][name] for name in ("val_loss", "val_acc") if name in history[-1]}
-    weights = pack_state(averaged.state_dict())
-    metrics |= {
-        "weights": fingerprint(weights),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "images": len(labels),
-        "held_out": len(splits["val"][1]) if "val" in splits else 0,
-        "device": device.type,
-        "precision": str(precision).removeprefix("torch."),
-        "compiled": "yes" if compiled else "no",
-        "processes": processes,
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-    if first:
-        table = pd.DataFrame(history, columns=COLUMNS)
-        write_metrics("reports/metrics/train.json", metrics)
-        write_bytes(MODEL, weights)
-        write_table("data/cnn/history.csv", table)
-        write_rows("reports/plots/history.json", table)
-        unfinished.remove()
-    ranks.part()
+    state = detach_state(ema_model)
+    weights = pack_state(state)
+    metrics = evaluate(ema_model, "train", images, labels)
+    metrics |= {name: value for name, value in history[-1].items() if name.startswith("val_")}
+    metrics |= {"weights": fingerprint(weights), "parameters": PARAMETERS}
+    metrics |= {"images": len(labels), "held_out": len(splits["val"][1])}
+    metrics |= machine.describe(place, dtype)
+    write_table(HISTORY, pd.DataFrame(history, columns=COLUMNS))
+    write_arrays(WEIGHTS, **{name: tensor.numpy() for name, tensor in state.items()})
+    write_bytes(MODEL, weights)
+    write_metrics(METRICS, metrics)
+    checkpoint.remove()
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from common.files import read_metrics, read_state, write_metrics, write_rows, write_table
+from common.files import read_metrics, write_metrics, write_rows, write_table
 from common.mnist import TEST, read_images
 from common.model import MODEL, DigitClassification, predict, scale
 from common.params import run
 from common.statistics import wilson_interval
+from common.weights import read_state
 
 
 def expected_calibration_error(confidence, correct, bins):
@@ -76,7 +77,7 @@ def main(
     calibration_bins: Annotated[int, Field(ge=1, le=10_000)],
     batch_size: Annotated[int, Field(ge=2, le=60_000)],
 ):
-    images, actual = read_images(TEST)
+    images, actual = map(torch.from_numpy, read_images(TEST))
     model = DigitClassification()
     model.load_state_dict(read_state(MODEL, expected=read_metrics("train")["weights"]))
     model.to(memory_format=torch.channels_last)

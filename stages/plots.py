@@ -1,7 +1,7 @@
 """Draw every figure from what the other stages computed.
 
 reads   params.yaml: plots
-        data/surfaces.npz, data/xor.npz, data/cnn/history.csv, data/cnn/model.pth,
+        data/surfaces.npz, data/xor.npz, data/cnn/history.csv, data/cnn/weights.npz,
         data/predictions.csv, data/mnist/test.npz, reports/metrics/*.json
 writes  reports/figures/*.png          for light pages, and for print
         data/figures_dark/*.png        the same charts for dark pages
@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field
 
-from common.files import read_arrays, read_metrics, read_state, write_bytes
+from common.files import read_arrays, read_metrics, write_bytes
 from common.mnist import TEST, read_names
 from common.params import run
 from figures import cnn, surfaces, xor
@@ -54,8 +54,7 @@ def main(
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
     test = read_arrays(TEST)
     name, classes = read_names(test)
-    weights = read_state("data/cnn/model.pth", expected=read_metrics("train")["weights"])
-    filters = weights["conv1.weight"].numpy()
+    filters = read_arrays("data/cnn/weights.npz")["conv1.weight"]
 
     figures = {
         "sigmoid": lambda: surfaces.draw_sigmoid(fields, neuron, view),

@@ -2,14 +2,13 @@
 
 reads   params.yaml: report, and the other sections, which the page quotes
         stages/page/                        the text as templates, their style and script
-        data/surfaces.npz, data/xor.npz, data/mnist/*.npz, data/cnn/{model.pth,history.csv},
+        data/surfaces.npz, data/xor.npz, data/mnist/*.npz, data/cnn/{weights.npz,history.csv},
         data/predictions.csv, data/figures_dark/*.png, reports/figures/*.png,
         reports/metrics/*.json
 writes  reports/index.html                  a single file that needs no other and no network
 """
 
 from base64 import b64encode
-from contextlib import suppress
 from hashlib import sha256
 from math import log
 from pathlib import Path
@@ -22,27 +21,23 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
-from common.files import read_arrays, read_metrics, read_state, write_bytes
+from common.files import read_arrays, read_metrics, write_bytes
 from common.mnist import TEST, TRAIN, read_names
 from common.params import read_section, run
 from page import facts
 from page.typeset import Mathematics, embed_folder, format_number
-from training.recipe import decay_at
 
 PAGE = Path(__file__).with_name("page")
 STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
 
 
-def read_numbers(section):
-    """A section of params.yaml; numbers that YAML reads as text, such as 1e-05, are numbers, as
-    they are to the stages.
-    """
-    values = read_section(section)
-    for name, value in values.items():
-        for kind in (float, int) if isinstance(value, str) and section != "report" else ():
-            with suppress(ValueError):
-                values[name] = kind(value)
-    return values
+def flatten(section):
+    """A section with the members of its groups as `group.member`."""
+    return {
+        f"{name}.{member}" if member else name: value
+        for name, group in section.items()
+        for member, value in (group.items() if isinstance(group, dict) else [("", group)])
+    }
 
 
 def main(
@@ -65,11 +60,11 @@ def main(
     environment.filters["number"] = format_number
 
     defaults = yaml.safe_load((PAGE / "defaults.yaml").read_text(encoding="utf-8"))
-    params = {section: read_numbers(section) for section in defaults}
+    defaults = {section: flatten(values) for section, values in defaults.items()}
+    params = {section: flatten(read_section(section)) for section in defaults}
     metrics = {stage: read_metrics(stage) for stage in STAGES}
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
-    weights = read_state("data/cnn/model.pth", expected=metrics["train"]["weights"])
     read_arrays(TRAIN)  # its hash is quoted: it must be sound
     test = read_arrays(TEST)
     images, (dataset, classes) = test["images"], read_names(test)
@@ -79,7 +74,6 @@ def main(
     page = environment.get_template("index.html").render(
         author=author,
         four_ln_2=4 * log(2),
-        decay_at=decay_at,
         dataset=dataset,
         params=params,
         changed=[*facts.list_changes(params, defaults)],
@@ -87,7 +81,7 @@ def main(
         neuron=facts.describe_neuron(fields),
         surfaces=facts.turnable(fields, points),
         film=facts.film(perceptron, frames),
-        layers=[*facts.list_layers(weights)],
+        layers=[*facts.list_layers(read_arrays("data/cnn/weights.npz"))],
         course=facts.follow_accuracy(history),
         images=len(images),
         confused=facts.most_confused(predictions, classes),

@@ -1,5 +1,8 @@
-"""Train a 2-2-1 perceptron on XOR, once in detail, once without its hidden activation, and from
-many random starts.
+"""Train a 2-2-1 perceptron on XOR: one network, step by step, with and without its hidden
+activation; then many random starts.
+
+The single network is computed in float64, so that other implementations can reproduce it to 1e-6,
+and the random starts in float32.
 
 reads   params.yaml: xor
 writes  data/xor.npz              after 0, 1, … steps: losses and linear_losses (steps + 1,),
@@ -23,9 +26,10 @@ from pydantic import Field
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
-from common.files import pack_state, write_arrays, write_bytes, write_metrics, write_rows
+from common.files import write_arrays, write_bytes, write_metrics, write_rows
 from common.params import ParameterError, run
 from common.statistics import wilson_interval
+from common.weights import pack_state
 
 X = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])  # (4, 2)
 Y = torch.tensor([0.0, 1.0, 1.0, 0.0])  # (4,)
@@ -49,23 +53,23 @@ def random_starts(starts, seed):
 
 
 def one_start(seed):
-    """The start that torch.manual_seed(seed) gives two torch.nn.Linear layers; s = 1."""
+    """The initial parameters of two nn.Linear layers after torch.manual_seed(seed); s = 1."""
     torch.manual_seed(seed)
     hidden, output = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
     parameters = hidden.weight, hidden.bias, output.weight[0], output.bias[0]
-    return Perceptrons(*(p.detach()[None].clone() for p in parameters))
+    return Perceptrons(*(p.detach()[None].double() for p in parameters))
 
 
 def forward(networks, activation=torch.tanh):
     """h = φ(Wx + b) and z = v·h + c, whose sigmoid is ŷ: hidden (s, 4, 2) and logits (s, 4)."""
     W, b, v, c = networks
-    h = activation(torch.einsum("shi,pi->sph", W, X) + b[:, None])
+    h = activation(torch.einsum("shi,pi->sph", W, X.to(W.dtype)) + b[:, None])
     return h, torch.einsum("sph,sh->sp", h, v) + c[:, None]
 
 
 def summed_loss(logits):
     """The cross-entropy of each network, summed over the four points: (s,)."""
-    targets = Y.expand_as(logits)
+    targets = Y.to(logits.dtype).expand_as(logits)
     return binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
 
 

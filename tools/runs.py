@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 METRICS = ("train", "evaluate")
 # What runs must have in common to be taken together.
-SAME = ("images", "precision", "device", "compiled", "processes", "threads", "torch")
+SAME = ("images", "precision", "device", "threads", "torch")
 MODEL = "data/cnn/model.pth"
 
 

@@ -27,13 +27,12 @@ class Untitled(GenerateJsonSchema):
 
 
 def comments(text):
-    """(section, name) to the comment of each parameter in the text of params.yaml."""
-    found, section = {}, None
-    for line in text.splitlines():
-        if header := re.match(r"(\w+):", line):
-            section = header[1]
-        elif parameter := re.match(r"  (\w+): .*# (.*)", line):
-            found[section, parameter[1]] = parameter[2]
+    """(section, name) or (section, group, name) to the comment of each line of params.yaml."""
+    found, path = {}, []
+    for indent, name, comment in re.findall(r"^( *)(\w+):(?: .*# (.*))?", text, re.M):
+        path = [*path[: len(indent) // 2], name]
+        if comment:
+            found[tuple(path)] = comment
     return found
 
 
@@ -42,21 +41,25 @@ def describe(stage, title, says):
     script = (ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")
     section = re.search(r'run\(main, section="(\w+)"\)', script)[1]
     parameters = inspect.signature(import_module(stage).main).parameters.values()
-    for parameter in parameters:
-        if (section, parameter.name) not in says:
-            sys.exit(
-                f"params.yaml: {section}.{parameter.name}: needs a comment that says what it is"
-            )
     fields = {p.name: (p.annotation, Field(description=says[section, p.name])) for p in parameters}
     model = create_model(section, __config__=ConfigDict(extra="forbid"), **fields)
-    return section, model.model_json_schema(schema_generator=Untitled) | {"title": title}
+    described = model.model_json_schema(schema_generator=Untitled) | {"title": title}
+    for group in described.pop("$defs", {}).values():  # in place of the reference to it
+        name = group["title"].lower()
+        for member, properties in group["properties"].items():
+            properties["description"] = says[section, name, member]
+        described["properties"][name]["anyOf"][0] = group
+    return section, described
 
 
 def generate():
     """The text of params.schema.json."""
     says = comments(PARAMS.read_text(encoding="utf-8"))
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    sections = dict(describe(stage, stages[stage]["desc"], says) for stage in stages)
+    try:
+        sections = dict(describe(stage, stages[stage]["desc"], says) for stage in stages)
+    except KeyError as error:
+        sys.exit(f"params.yaml: {'.'.join(error.args[0])}: needs a comment that describes it")
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",

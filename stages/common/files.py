@@ -1,6 +1,5 @@
 """Read and write the pipeline's files. Every write is atomic and equal for equal content."""
 
-import hashlib
 import io
 import json
 import math
@@ -9,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 
 
 class DamagedFileError(OSError):
@@ -92,32 +90,3 @@ def read_arrays(path):
                 return dict(arrays)
         except Exception as error:  # bytes that are no archive may look like anything else
             raise DamagedFileError(path, error) from None
-
-
-def pack_state(state):
-    """A state dict of torch tensors as bytes, contiguous and on the CPU, for torch.load."""
-    # A clone, because a view would be saved with all of the tensor that it looks at.
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    buffer = io.BytesIO()  # given a path, torch.save would store the temporary file's name inside
-    torch.save(plain, buffer)
-    return buffer.getvalue()
-
-
-def fingerprint(content):
-    """The first 12 hexadecimal digits of the SHA-256 of some bytes, which tell of any damage."""
-    return hashlib.sha256(content).hexdigest()[:12]
-
-
-def read_state(path, expected=None):
-    """A state dict; it holds tensors alone, since weights_only refuses to run pickled code.
-
-    DamagedFileError where it cannot be read, or has another fingerprint than the one expected.
-    """
-    content = Path(path).read_bytes()
-    if expected and (found := fingerprint(content)) != expected:
-        raise DamagedFileError(path, f"its SHA-256 begins with {found}, expected {expected}")
-    try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that are no checkpoint may look like anything else
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DamagedFileError(path, reason) from None

@@ -1,6 +1,6 @@
 """The images that download_mnist keeps."""
 
-import torch
+import numpy as np
 
 from common.files import read_arrays
 
@@ -14,9 +14,9 @@ TITLES = {
 
 
 def read_images(path):
-    """Pixels (n, 28, 28) uint8 and labels (n,) int64, as tensors."""
+    """Pixels (n, 28, 28) uint8 and labels (n,) int64."""
     arrays = read_arrays(path)
-    return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"]).long()
+    return arrays["images"], arrays["labels"].astype(np.int64)
 
 
 def read_names(arrays):

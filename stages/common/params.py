@@ -1,11 +1,13 @@
-"""Run a stage on its section of params.yaml, and say in one line what is wrong."""
+"""Run a stage on its section of params.yaml; report a user's mistake in one line."""
 
 import inspect
 import os
+import re
 import reprlib
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +16,7 @@ import yaml
 from pydantic import ConfigDict, ValidationError, validate_call
 
 PARAMS = Path("params.yaml")
-LARGEST = 20_000  # bytes of params.yaml; parsing more would take longer than it is worth
+LARGEST = 20_000  # bytes of params.yaml; a larger file is a mistake and slow to parse
 
 brief = reprlib.Repr()  # of values from params.yaml, which may be long, or nested without end
 brief.maxlevel, brief.maxstring = 2, 60
@@ -30,7 +32,16 @@ class ParameterError(ValueError):
 
 
 class Loader(yaml.SafeLoader):
-    """YAML without objects, which are code, and without a key twice, of which one would be lost."""
+    """YAML 1.2, as DVC parses it, without duplicate keys.
+
+    PyYAML follows YAML 1.1, where 010 is 8, 1e-05 a string and off a boolean: a stage would run
+    with other parameters than those in dvc.lock.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [pair for pair in pairs if not pair[0].endswith(("bool", "int", "float"))]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -41,6 +52,25 @@ class Loader(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_int(self, node):
+        text = node.value.replace("_", "")
+        return int(text, 0 if re.match("[-+]?0[box]", text) else 10)
+
+
+# The patterns of ruamel.yaml, DVC's parser.
+for tag, pattern, first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?(0b[01_]+|0o?[0-7_]+|[0-9_]+|0x[0-9a-fA-F_]+)", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?([0-9][0-9_]*(\.[0-9_]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)"
+        r"|\.[0-9_]+([eE][-+][0-9]+)?|\.(inf|Inf|INF))|\.(nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+):
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^({pattern})$"), first)
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_int)
 
 
 def read_section(section):
@@ -62,42 +92,39 @@ def read_section(section):
     return {str(name): value for name, value in params[section].items()}
 
 
-def check_names(section, given, known):
-    """ParameterError, in one line, unless the names given are those known."""
-    missing = [name for name in known if name not in given]
-    takes = f"{section} takes {', '.join(known)}"
+def check_names(name, given, known):
+    """ParameterError, in one line, unless the members of a section or group are the known ones."""
+    missing = [member for member in known if member not in given]
+    takes = f"{name} takes {', '.join(known)}"
     if missing:
         takes += f"; missing here: {', '.join(missing)}"
-    for name in given:
-        if name not in known:
-            reason = f"unknown parameter, got {brief.repr(given[name])}; {takes}"
-            raise ParameterError(f"{section}.{name}", reason)
+    for member in given:
+        if member not in known:
+            reason = f"unknown parameter, got {brief.repr(given[member])}; {takes}"
+            raise ParameterError(f"{name}.{member}", reason)
     if missing:
-        raise ParameterError(f"{section}.{missing[0]}", f"missing; {takes}")
-
-
-def check_types(section, given, known):
-    """ParameterError where true or false stands for a number, as which Python would take it."""
-    for name, value in given.items():
-        kind = known[name].annotation
-        if isinstance(value, bool) and kind is not bool and True not in get_args(kind):
-            raise ParameterError(f"{section}.{name}", f"should not be true or false, got {value}")
+        raise ParameterError(f"{name}.{missing[0]}", f"missing; {takes}")
+    for member, value in given.items():
+        annotation = getattr(known[member], "annotation", None)
+        for group in filter(is_dataclass, get_args(annotation)):
+            if isinstance(value, dict):
+                check_names(f"{name}.{member}", value, group.__dataclass_fields__)
 
 
 def explain(error, section):
-    """A line for each parameter that pydantic refused."""
+    """A ParameterError for each value that pydantic refused."""
     for problem in error.errors():
+        name = ".".join(map(str, (section, *problem["loc"])))
         message = problem["msg"].removeprefix("Input ")
-        reason = f"{message}, got {brief.repr(problem['input'])}"
-        yield ParameterError(f"{section}.{problem['loc'][0]}", reason)
+        yield ParameterError(name, f"{message}, got {brief.repr(problem['input'])}")
 
 
 @contextmanager
-def ended_in_one_line(section):
-    """End the process on an error that a user can mend, with one line on standard error.
+def exit_on_user_error(section):
+    """End the process on an error that a user can fix, with one line on standard error.
 
-    The exit status is 2 for a wrong parameter, 1 for a file that cannot be read or written and for
-    a result that is not finite, 130 for Ctrl-C.
+    The exit status is 2 for an invalid parameter, 1 for a file that cannot be read or written and
+    for a result that is not finite, 130 for Ctrl-C.
     """
     try:
         yield
@@ -111,34 +138,36 @@ def ended_in_one_line(section):
         stop(1, f"{error}: try smaller numbers in {section}, of {PARAMS}")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        stop(1, f"{where}{error.strerror or error}", alone=error.errno is not None)
+        stop(1, f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        if "LOCAL_RANK" not in os.environ:
-            print("interrupted", file=sys.stderr, flush=True)
-        os._exit(130)  # at once: taking torch down takes a second, and no file is half-written
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(130)  # at once: torch takes a second to shut down, and no file is half-written
+
+
+def stop(status, *lines):
+    """End the process with lines on standard error and an exit status."""
+    print(*lines, sep="\n", file=sys.stderr)
+    sys.exit(status)
+
+
+def validate(main, section, given):
+    """Call `main` with a section's parameters, after checking them against its signature."""
+    check_names(section, given, inspect.signature(main).parameters)
+    # strict: true is not 1, and "1" is not a number. NaN and infinity are refused everywhere.
+    validate_call(main, config=ConfigDict(allow_inf_nan=False, strict=True))(**given)
 
 
 def run(main, section):
-    """Call `main` with its section as keywords, validated against its signature.
-
-    Numbers may stand as text, since `-S train.lr=0.00001` is stored as `1e-05`, which PyYAML reads
-    as a string.
-    """
-    # NaN and infinity are refused here, once; ranges stand in the signatures.
-    validated = validate_call(main, config=ConfigDict(allow_inf_nan=False))
-    known = inspect.signature(main).parameters
-    with ended_in_one_line(section):
-        given = read_section(section)
-        check_names(section, given, known)
-        check_types(section, given, known)
-        validated(**given)
+    """Call `main` with its section of params.yaml as keyword arguments."""
+    with exit_on_user_error(section):
+        validate(main, section, read_section(section))
     note_time()
 
 
 def note_time():
-    """Leave the seconds that this stage took, for `make why`, if DVC runs it and there is room.
+    """Save the stage's run time in seconds for `make why`, if DVC runs it.
 
-    They stand in .dvc/tmp/times/STAGE, where neither Git nor DVC looks, of the repository itself
+    The file is .dvc/tmp/times/STAGE, ignored by Git and DVC. DVC_ROOT is the original repository
     where `dvc exp run --temp` runs the stage in a copy.
     """
     if "DVC_ROOT" in os.environ:
@@ -146,13 +175,3 @@ def note_time():
         with suppress(OSError, psutil.Error):
             path.parent.mkdir(exist_ok=True)
             path.write_text(f"{time.time() - psutil.Process().create_time():.1f}\n")
-
-
-def stop(status, *lines, alone=False):
-    """End the process: the lines on standard error, and the exit status.
-
-    Of several processes on a machine the first one speaks; each does of what it found `alone`.
-    """
-    if alone or os.environ.get("LOCAL_RANK", "0") == "0":
-        print(*lines, sep="\n", file=sys.stderr)
-    sys.exit(status)

@@ -58,7 +58,7 @@ def list_layers(state):
     learned = {name: value for name, value in state.items() if name.endswith((".weight", ".bias"))}
     for layer in dict.fromkeys(name.split(".")[0] for name in learned):
         weight, bias = learned[f"{layer}.weight"], learned[f"{layer}.bias"]
-        yield {"name": layer, "shape": [*weight.shape], "parameters": weight.numel() + bias.numel()}
+        yield {"name": layer, "shape": [*weight.shape], "parameters": weight.size + bias.size}
 
 
 def follow_accuracy(history):

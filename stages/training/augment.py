@@ -1,60 +1,88 @@
-"""Data augmentation: images moved, turned, stretched, slanted and warped, each by its own draw.
+"""Data augmentation: each image gets its own random affine and elastic distortion.
 
-A copy's pixel comes from a place in the image that is a weighted sum of a basis: the pixel's own
-place, a constant, and bumps on a grid, whose random weights move neighbouring pixels together
-(Simard et al. 2003, Best practices for convolutional neural networks, section 2).
+The pixel at p of a distorted image is sampled from the original at Σ_k c_k φ_k(p). The basis φ
+holds x, y, 1 and Gaussian bumps on a grid, whose random coefficients move neighbouring pixels
+together (Simard et al. 2003, Best practices for convolutional neural networks, section 2).
 """
 
 import math
 from functools import cache
+from typing import Annotated
 
 import torch
+from pydantic import ConfigDict, Field, Strict
+from pydantic.dataclasses import dataclass
 from torch.nn.functional import grid_sample
 
 SIDE = 28  # pixels
 SPACING = 4  # pixels between two bumps, and the standard deviation of each
 
 
-def draw_weights(count, generator, shift, rotation, scale, shear, elastic):
-    """Weights (count, 2, 3 or 84) of the basis, for the two coordinates in the image.
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class Augment:
+    """The parameters in train.augment."""
 
-    The draws are uniform in ±shift (whole pixels), ±rotation (degrees) and ±shear, and for each
-    side in exp(±scale). Bumps move each pixel by a normal draw whose standard deviation is
-    `elastic` (pixels); without it they have no weights.
+    shift: Annotated[int, Strict(), Field(ge=0, le=14)]
+    rotation: Annotated[float, Strict(), Field(ge=0, le=180)]
+    scale: Annotated[float, Strict(), Field(ge=0, le=1)]
+    shear: Annotated[float, Strict(), Field(ge=0, le=1)]
+    elastic: Annotated[float, Strict(), Field(ge=0, le=14)]
+    until: Annotated[float, Strict(), Field(ge=0, le=1)]
+
+
+def draw_distortions(count, augment, generator):
+    """Random coefficients (count, 2, 3 or 84) of the basis, for x and y of the sampled point.
+
+    Uniform draws: translation in ±shift (whole pixels), rotation (degrees), shear, and the scale of
+    each side in exp(±scale). `elastic` is the standard deviation of a pixel's displacement along
+    each axis (pixels); without it, the bumps have no coefficients.
     """
-    chance = {"generator": generator, "device": generator.device}
-    draws = 2 * torch.rand(6, count, **chance) - 1
-    angle = draws[0] * math.radians(rotation)
+    options = {"generator": generator, "device": generator.device}
+    draws = 2 * torch.rand(6, count, **options) - 1
+    angle = draws[0] * math.radians(augment.rotation)
     cos, sin = angle.cos(), angle.sin()
-    wide, high = (draws[1:3] * scale).exp()
-    slant = draws[3] * shear
+    width, height = (draws[1:3] * augment.scale).exp()
+    shear = draws[3] * augment.shear
+    shift = augment.shift
     right, down = (draws[4:] * (shift + 0.5)).round().clamp(-shift, shift)
-    rows = [cos * wide, (cos * slant - sin) * high, right]
-    rows += [sin * wide, (sin * slant + cos) * high, down]
-    weights = torch.stack(rows, 1).view(count, 2, 3)
-    if elastic:
-        bumps = len(basis(generator.device)) - 3
-        weights = torch.cat([weights, elastic * torch.randn(count, 2, bumps, **chance)], 2)
-    return weights
+    rows = [cos * width, (cos * shear - sin) * height, right]
+    rows += [sin * width, (sin * shear + cos) * height, down]
+    coefficients = torch.stack(rows, 1).view(count, 2, 3)
+    if augment.elastic:
+        bumps = augment.elastic * torch.randn(count, 2, len(basis(generator.device)) - 3, **options)
+        coefficients = torch.cat([coefficients, bumps], 2)
+    return coefficients
+
+
+def draw_epoch(augment, first, batches, steps, batch_size, generator):
+    """A list of `batches` draws, for the steps from `first` on: coefficients (batch_size, 2, 3 or
+    84), or None for a step without augmentation.
+    """
+    augmented = round(augment.until * steps) if augment else 0
+    count = min(max(augmented - first, 0), batches)
+    if not count:
+        return [None] * batches
+    draws = draw_distortions(count * batch_size, augment, generator).split(batch_size)
+    return [*draws, *[None] * (batches - count)]
 
 
 @cache
 def basis(device):
-    """The basis (84, 784) over an image's pixels, in pixels from the middle: x, y, 1, 81 bumps."""
-    place = torch.arange(SIDE, device=device) - (SIDE - 1) / 2
-    y, x = torch.cartesian_prod(place, place).T  # (784,)
+    """The basis (84, 784) at each pixel: x and y (pixels from the centre), 1, and 81 bumps."""
+    position = torch.arange(SIDE, device=device) - (SIDE - 1) / 2
+    y, x = torch.cartesian_prod(position, position).T  # (784,)
     centre = torch.arange(-SIDE // 2 - 2, SIDE // 2 + 3, SPACING, device=device)
     down, right = torch.cartesian_prod(centre, centre).T[:, :, None]  # (81, 1)
     bumps = torch.exp(-((x - right) ** 2 + (y - down) ** 2) / (2 * SPACING**2))
-    bumps /= bumps.square().sum(0).sqrt()  # so that each pixel's draw has a variance of 1
+    bumps /= bumps.square().sum(0).sqrt()  # unit variance of each pixel's displacement
     return torch.cat([torch.stack([x, y, torch.ones_like(x)]), bumps])
 
 
-def distort(images, weights):
-    """Copies of images (n, 28, 28) float32; what comes from outside is 0.
+def distort(images, coefficients):
+    """Distorted copies of images (n, 28, 28) float32; pixels from outside an image are 0.
 
-    torchvision draws one map for a whole batch (vision issue 8484), hence grid_sample.
+    torchvision distorts a whole batch alike (vision issue 8484), hence grid_sample.
     """
-    places = weights @ basis(images.device)[: weights.shape[2]]  # (n, 2, 784), in pixels
-    grid = places.view(-1, 2, SIDE, SIDE).permute(0, 2, 3, 1) / (SIDE / 2)
+    points = coefficients @ basis(images.device)[: coefficients.shape[2]]  # (n, 2, 784), in pixels
+    grid = points.view(-1, 2, SIDE, SIDE).permute(0, 2, 3, 1) / (SIDE / 2)
     return grid_sample(images[:, None], grid, align_corners=False)[:, 0]

@@ -1,0 +1,50 @@
+"""The splits of the data set and the order in which training visits the images."""
+
+import numpy as np
+import torch
+
+from common.mnist import TEST, TRAIN, read_images
+from common.params import ParameterError
+
+
+def read_splits(validation, device):
+    """Split name to (images, labels) on the device: train, val and test.
+
+    val is a random fraction of the training images, possibly empty. It is the same for every seed,
+    so all runs are compared on the same images.
+    """
+    images, labels = read_tensors(TRAIN, device)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).to(device)
+    val, train = order.tensor_split([round(validation * len(labels))])
+    splits = {"train": (images[train], labels[train]), "val": (images[val], labels[val])}
+    return splits | {"test": read_tensors(TEST, device)}
+
+
+def read_tensors(path, device):
+    """Images (n, 28, 28) uint8 and labels (n,) int64 on the device."""
+    images, labels = (torch.from_numpy(array).to(device) for array in read_images(path))
+    return images, labels.long()
+
+
+def count_batches(images, batch_size):
+    """Whole batches per epoch; ParameterError if there is none."""
+    if batch_size > images:
+        limit = f"should be at most {images:,}, the number of training images"
+        raise ParameterError("train.batch_size", f"{limit}, got {batch_size}")
+    return images // batch_size
+
+
+def shuffled_batches(images, batch_size, seed, epoch, device="cpu"):
+    """The indices 0 … images - 1 in an order derived from (seed, epoch), as whole batches.
+
+    The incomplete last batch is dropped: BatchNorm cannot train on a single image.
+    """
+    # NumPy hashes both numbers; torch's CPU generator would use the low 32 bits of a sum.
+    order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(images)).to(device)
+    return order[: images - images % batch_size].split(batch_size)
+
+
+def epoch_generator(seed, epoch, device):
+    """A generator derived from (seed, epoch), so a checkpoint holds no random state."""
+    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1)[0]
+    return torch.Generator(device).manual_seed(int(mixed))

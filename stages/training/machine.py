@@ -1,0 +1,87 @@
+"""Device, precision, determinism and compilation on the machine at hand."""
+
+import ctypes
+import logging
+import os
+import platform
+import sys
+
+import torch
+from torch._dynamo.exc import BackendCompilerFailed
+
+from common.params import ParameterError
+
+
+def choose_device(name):
+    """The named device; auto is the CUDA device if there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("train.device", "no CUDA device was found on this machine, got 'cuda'")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ParameterError("train.device", "no Apple GPU was found on this machine, got 'mps'")
+    return torch.device(name)
+
+
+def choose_precision(name, device):
+    """The named type for autocast; auto is bfloat16 if the device has instructions for it."""
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:  # emulated bfloat16 is slower than float32
+        cpu = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        fast = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
+    return torch.bfloat16 if fast else torch.float32
+
+
+def enable_determinism():
+    """Equal inputs give equal bytes, or an error; float32 is not rounded to TF32 on a GPU."""
+    # Deterministic cuBLAS needs a workspace of fixed size.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    # No kernel here reads uninitialised memory, and filling it costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def keep_freed_memory():
+    """Make glibc keep freed blocks for the next step; a no-op elsewhere.
+
+    By default glibc returns blocks as large as activations to the system, so every step page-faults
+    again.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim_threshold, mmap_threshold = -1, -3  # as malloc.h numbers them
+        # Older versions of glibc accept at most 32 MiB.
+        mallopt(mmap_threshold, 2**31 - 1) or mallopt(mmap_threshold, 2**25)
+        mallopt(trim_threshold, 2**31 - 1)
+
+
+def describe(device, precision):
+    """What a run's floating-point results depend on, besides its parameters: name to value."""
+    return {
+        "device": device.type,
+        "precision": str(precision).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def compile_function(function):
+    """torch.compile(function); a call raises ParameterError if this machine cannot compile."""
+    # torch warns about a missing GPU wherever the CUDA compiler is installed.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    compiled = torch.compile(function)
+
+    def call(*arguments):
+        try:
+            return compiled(*arguments)
+        except BackendCompilerFailed as error:
+            reason = str(error).strip().splitlines()[0]
+            message = f"could not compile the network: {reason}; try false, got true"
+            raise ParameterError("train.compile", message) from None
+
+    return call

@@ -1,0 +1,62 @@
+"""The optimizer, the learning rate schedule, and the exponential moving average (EMA)."""
+
+from copy import deepcopy
+
+import torch
+
+
+def make_optimizer(name, model, weight_decay):
+    """SGD with Nesterov momentum, or AdamW. Its learning rate is a tensor (), set before each step:
+    a CUDA graph would keep the value of a number.
+    """
+    lr = torch.zeros((), device=next(model.parameters()).device)
+    options = {"lr": lr, "weight_decay": weight_decay, "fused": True}
+    if name == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True, **options)
+    return torch.optim.AdamW(model.parameters(), capturable=lr.is_cuda, **options)
+
+
+def learning_rates(peak, steps, schedule, warmup):
+    """The learning rate of every step: (steps,) float32.
+
+    It rises linearly to the peak during the first `warmup` fraction of the steps. Then it decays to
+    zero, linearly or along half a cosine, or stays constant.
+    """
+    step = torch.arange(1, steps + 1, dtype=torch.float64)
+    rise = warmup * steps
+    progress = (step - rise) / (steps - rise + 1)  # of the decay, 0 … 1
+    decay = {
+        "linear": 1 - progress,
+        "cosine": (1 + torch.cos(torch.pi * progress)) / 2,
+        "constant": torch.ones_like(progress),
+    }[schedule]
+    return (peak * torch.where(step < rise, step / max(rise, 1), decay)).float()
+
+
+def ema_decays(ema, steps):
+    """The EMA decay of every step: (steps,) float32, for a time constant of `ema` · steps.
+
+    It is at most (1 + k) / (10 + k) in step k = 0, 1, …, so that the random initialisation is
+    forgotten quickly.
+    """
+    step = torch.arange(steps, dtype=torch.float64)
+    return ((1 + step) / (10 + step)).clamp(max=1 - 1 / max(1, ema * steps)).float()
+
+
+def make_ema_model(model):
+    """A copy of the model for its EMA. Both share the batch counters, which are not averaged."""
+    counters = {id(b): b for b in model.buffers() if not b.is_floating_point()}
+    return deepcopy(model, counters).requires_grad_(False)
+
+
+def averaged_tensors(model):
+    """The tensors that the EMA covers: parameters and BatchNorm statistics."""
+    tensors = (*model.parameters(), *model.buffers())
+    return [tensor for tensor in tensors if tensor.is_floating_point()]
+
+
+@torch.no_grad()
+def update_ema(averages, values, decay):
+    """average ← decay · average + (1 - decay) · value, for lists of tensors and decay ()."""
+    torch._foreach_mul_(averages, decay)
+    torch._foreach_add_(averages, torch._foreach_mul(values, 1 - decay))
