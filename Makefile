@@ -79,7 +79,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal
 
 test-faults: $(READY)
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal --full tests/faults tests/test_processes.py \
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal --full tests/faults \
 		tests/test_readme.py
 
 audit: $(READY)

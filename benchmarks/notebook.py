@@ -25,7 +25,7 @@ class Digits(Dataset):
     """Single images as torchvision's MNIST gives them, through the assignment's transforms."""
 
     def __init__(self, path):
-        self.images, self.labels = read_images(path)
+        self.images, self.labels = map(torch.from_numpy, read_images(path))
         scaled = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
         self.transform = v2.Compose([v2.ToPILImage(), v2.ToImage(), *scaled])
 
@@ -41,7 +41,7 @@ def main(epochs):
     model = DigitClassification()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     loader = DataLoader(Digits(TRAIN), BATCH_SIZE, shuffle=True)
-    test_images, test_labels = read_images(TEST)
+    test_images, test_labels = map(torch.from_numpy, read_images(TEST))
     spent = 0.0
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()

@@ -43,11 +43,8 @@ from training.optimizer import (
     update_ema,
 )
 
-WEIGHTS, HISTORY, METRICS = (
-    "data/cnn/weights.npz",
-    "data/cnn/history.csv",
-    "reports/metrics/train.json",
-)
+WEIGHTS, HISTORY = "data/cnn/weights.npz", "data/cnn/history.csv"
+METRICS = "reports/metrics/train.json"
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -98,17 +95,20 @@ def main(
     compile: bool,
 ):
     settings = locals().copy()
+    # machine
     machine.enable_determinism()
     machine.keep_freed_memory()
     place = machine.choose_device(device)
     dtype = machine.choose_precision(precision, place)
     autocast = torch.autocast(place.type, dtype, enabled=dtype != torch.float32)
 
+    # data
     splits = read_splits(validation, place)
     images, labels = splits["train"]
     batches = count_batches(len(labels), batch_size)  # per epoch
     steps = epochs * batches
 
+    # model, optimizer, schedules
     torch.manual_seed(seed)
     model = DigitClassification().to(place, memory_format=torch.channels_last)
     ema_model = make_ema_model(model) if ema else model
@@ -119,12 +119,14 @@ def main(
     if place.type == "cuda":
         step = GraphedStep(step, [model, ema_model], opt)
 
+    # checkpoint
     key = make_key([TRAIN, TEST], settings, place.type, dtype)
     checkpoint = Checkpoint(key, model=model, ema_model=ema_model, optimizer=opt)
     history = checkpoint.load(place)
     if history:
         print(f"continuing after epoch {len(history)} of {epochs}")
 
+    # training
     for epoch in range(len(history) + 1, epochs + 1):
         started, first = time.perf_counter(), (epoch - 1) * batches
         order = shuffled_batches(len(labels), batch_size, seed, epoch, place)
@@ -149,6 +151,7 @@ def main(
         line = f"epoch {epoch:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
         print(f"{line}  {speed:,.0f} images/s", flush=True)
 
+    # results
     state = detach_state(ema_model)
     weights = pack_state(state)
     metrics = evaluate(ema_model, "train", images, labels)

@@ -25,19 +25,10 @@ from common.files import read_arrays, read_metrics, write_bytes
 from common.mnist import TEST, TRAIN, read_names
 from common.params import read_section, run
 from page import facts
-from page.typeset import Mathematics, embed_folder, format_number
+from page.typeset import Mathematics, embed_folder, format_number, format_yaml
 
 PAGE = Path(__file__).with_name("page")
 STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
-
-
-def flatten(section):
-    """A section with the members of its groups as `group.member`."""
-    return {
-        f"{name}.{member}" if member else name: value
-        for name, group in section.items()
-        for member, value in (group.items() if isinstance(group, dict) else [("", group)])
-    }
 
 
 def main(
@@ -58,10 +49,11 @@ def main(
     environment.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}"
     environment.filters["quote"] = quote
     environment.filters["number"] = format_number
+    environment.filters["flatten"] = facts.flatten
+    environment.filters["yaml"] = format_yaml
 
     defaults = yaml.safe_load((PAGE / "defaults.yaml").read_text(encoding="utf-8"))
-    defaults = {section: flatten(values) for section, values in defaults.items()}
-    params = {section: flatten(read_section(section)) for section in defaults}
+    params = {section: read_section(section) for section in defaults}
     metrics = {stage: read_metrics(stage) for stage in STAGES}
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")

@@ -24,8 +24,8 @@ import plots
 import surfaces
 import xor_train
 from common.files import write_arrays
-from common.machine import can_compile
 from common.mnist import TEST, TRAIN
+from common.params import validate
 
 ROOT = Path(__file__).resolve().parent.parent
 # The stages run with this very Python.
@@ -50,9 +50,14 @@ def pytest_configure(config):
     hypothesis.settings.register_profile("faults", max_examples=examples)
     hypothesis.settings.load_profile("faults")
     config.addinivalue_line("markers", "full: takes minutes; runs with --full alone")
+    config.addinivalue_line("markers", "gpu: needs a CUDA device; skipped without one")
 
 
 def pytest_collection_modifyitems(config, items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
     if not config.getoption("--full"):
         left_out = [item for item in items if item.get_closest_marker("full")]
         items[:] = [item for item in items if item not in left_out]
@@ -71,6 +76,11 @@ def small_params():
     for section, changes in SMALL.items():
         params[section] |= changes
     return params
+
+
+def train(**changes):
+    """Run cnn_train in the current folder, with small parameters."""
+    validate(cnn_train.main, "train", small_params()["train"] | changes)
 
 
 @pytest.fixture
@@ -109,7 +119,7 @@ def computed(tmp_path_factory):
         write_images()
         surfaces.main(**parameters["surfaces"])
         xor_train.main(**parameters["xor"])
-        cnn_train.main(**parameters["train"])
+        train()
         evaluate.main(**parameters["evaluate"])
         plots.main(**parameters["plots"])
     return folder
@@ -151,8 +161,8 @@ def remove(results):
 
 @pytest.fixture
 def compiler():
-    """Skips a test where torch.compile finds no compiler."""
-    if not can_compile(torch.device("cpu")):
+    """Skips a test without the C++ compiler that torch.compile needs."""
+    if not shutil.which(os.environ.get("CXX", "g++")):
         pytest.skip("no compiler on this machine")
 
 
@@ -161,7 +171,7 @@ def start():
     """A function that starts a real training in the current folder, in a session of its own."""
     started = []
 
-    def start(**changes):
+    def start(environment=(), **changes):
         parameters = small_params()
         parameters["train"] |= {"epochs": 6} | changes
         Path("params.yaml").write_text(yaml.safe_dump(parameters))
@@ -174,7 +184,8 @@ def start():
                 start_new_session=True,
                 # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-                env={name: value for name, value in os.environ.items() if name != "DVC_ROOT"},
+                env={n: value for n, value in os.environ.items() if n != "DVC_ROOT"}
+                | dict(environment),
             )
         )
         return started[-1]

@@ -4,20 +4,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import small_params
+from conftest import train
 from torch import nn
 
-import cnn_train
-from common.files import read_state
-from common.model import DigitClassification, predict, scale
+from common.files import read_arrays
+from common.mnist import TRAIN, read_images
+from common.model import DigitClassification, fold_batch_norm, predict, scale
 from common.params import ParameterError
+from common.weights import read_state
 from figures import cnn
-from training.recipe import batches, hold_out
-
-
-@pytest.fixture
-def parameters():
-    return small_params()["train"]
+from training.data import read_splits, shuffled_batches
 
 
 def assignments_layers():
@@ -36,8 +32,8 @@ def assignments_layers():
     yield "linear2", nn.Linear(64, 10)
 
 
-def test_the_checkpoint_loads_strictly_into_the_assignments_layers(images, parameters):
-    cnn_train.main(**parameters)
+def test_the_checkpoint_loads_strictly_into_the_assignments_layers(images):
+    train()
     state = torch.load("data/cnn/model.pth", weights_only=True)
     theirs = nn.Sequential()
     for name, module in assignments_layers():
@@ -58,6 +54,17 @@ def test_pixels_are_scaled_to_minus_one_to_one():
     assert scale(pixels).flatten().tolist() == pytest.approx([-1, -0.6, 1])
 
 
+def test_a_network_with_folded_batch_norm_gives_the_same_logits():
+    torch.manual_seed(0)
+    model = DigitClassification().to(memory_format=torch.channels_last)
+    pixels = scale(torch.randint(0, 256, (64, 28, 28), dtype=torch.uint8))
+    for _ in range(20):
+        model(pixels)  # statistics other than 0 and 1
+    with torch.no_grad():
+        expected = model.eval()(pixels)
+        torch.testing.assert_close(fold_batch_norm(model)(pixels), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_predicting_leaves_the_running_statistics_and_the_mode_alone():
     model = DigitClassification().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -66,11 +73,10 @@ def test_predicting_leaves_the_running_statistics_and_the_mode_alone():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_training_learns_easy_classes_and_gives_equal_bytes_twice(images, written, parameters):
-    parameters |= {"epochs": 4}
-    cnn_train.main(**parameters)
+def test_training_learns_easy_classes_and_gives_equal_bytes_twice(images, written):
+    train(epochs=4)
     first = written()
-    cnn_train.main(**parameters)
+    train(epochs=4)
     assert written() == first
     history = pd.read_csv("data/cnn/history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]
@@ -78,41 +84,37 @@ def test_training_learns_easy_classes_and_gives_equal_bytes_twice(images, writte
     assert history["test_acc"].iloc[-1] > 0.9
     metrics = json.loads(Path("reports/metrics/train.json").read_text())
     assert metrics["val_acc"] == pytest.approx(history["val_acc"].iloc[-1])
-    # The metrics see the final network in eval mode, the history's last row one that still learns.
+    # The metrics describe the final network, the history's last row one that still changes.
     assert metrics["train_acc"] > 0.9
     assert metrics["train_loss"] < history["train_loss"].iloc[-1]
     assert (metrics["parameters"], metrics["images"]) == (115_690, 180)
 
 
-def test_the_last_steps_learn_from_images_as_they_are(images, parameters, monkeypatch):
-    altered, distort = [], cnn_train.distort
-
-    def count(*arguments):
-        altered.append(len(arguments[0]))
-        return distort(*arguments)
-
-    monkeypatch.setattr(cnn_train, "distort", count)
-    for plain, expected in ((0, 22), (0.5, 11), (0.1, 20), (1, 0)):  # of 2 epochs of 11 steps
-        cnn_train.main(**parameters | {"plain": plain})
-        assert len(altered) == expected
-        altered.clear()
+def test_the_arrays_are_the_weights_of_the_checkpoint(images):
+    train()
+    state, arrays = read_state("data/cnn/model.pth"), read_arrays("data/cnn/weights.npz")
+    assert state.keys() == arrays.keys()
+    assert all((state[name].numpy() == arrays[name]).all() for name in state)
+    assert state["bn1.num_batches_tracked"] == 22
 
 
-def test_another_seed_gives_another_network(images, parameters):
-    cnn_train.main(**parameters)
+def test_another_seed_gives_another_network(images):
+    train()
     first = read_state("data/cnn/model.pth")["conv1.weight"]
-    cnn_train.main(**parameters | {"seed": 1})
+    train(seed=1)
     assert not torch.equal(read_state("data/cnn/model.pth")["conv1.weight"], first)
 
 
-def test_held_out_images_are_never_learned_from():
-    learned, held_out = hold_out(1000, 0.1)
-    assert len(held_out) == 100
-    assert sorted([*learned.tolist(), *held_out.tolist()]) == [*range(1000)]
+def test_held_out_images_are_never_trained_on(images):
+    splits = read_splits(0.1, "cpu")
+    assert [len(labels) for _, labels in splits.values()] == [180, 20, 100]
+    found = torch.cat([splits["train"][0], splits["val"][0]]).flatten(1)
+    everything = torch.from_numpy(read_images(TRAIN)[0]).flatten(1)
+    assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, everything.tolist()))
 
 
-def test_without_validation_its_columns_are_empty_and_its_metrics_absent(images, parameters):
-    cnn_train.main(**parameters | {"validation": 0})
+def test_without_validation_its_columns_are_empty_and_its_metrics_absent(images):
+    train(validation=0)
     history = pd.read_csv("data/cnn/history.csv")
     assert history[["val_loss", "val_acc"]].isna().all(axis=None)
     assert history.drop(columns=["val_loss", "val_acc"]).notna().all(axis=None)
@@ -120,41 +122,78 @@ def test_without_validation_its_columns_are_empty_and_its_metrics_absent(images,
     cnn.draw_history(history, "Digits")
 
 
-def test_batches_take_every_image_once_in_another_order_each_epoch():
-    first, again, second = (torch.cat(batches(96, 16, seed=3, epoch=epoch)) for epoch in (1, 1, 2))
+def test_batches_visit_every_image_once_in_another_order_each_epoch():
+    first, again, second = (torch.cat(shuffled_batches(96, 16, 3, epoch)) for epoch in (1, 1, 2))
     assert sorted(first.tolist()) == [*range(96)]
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
-    assert [len(batch) for batch in batches(100, 16, seed=3, epoch=1)] == [16] * 6
+    assert [len(batch) for batch in shuffled_batches(100, 16, 3, epoch=1)] == [16] * 6
 
 
-def test_the_notebooks_constant_learning_rate_stays_constant(images, parameters):
-    notebook = {"optimizer": "adam", "schedule": "constant", "warmup": 0, "average": 0, "lr": 0.01}
-    notebook |= {"shift": 0, "rotation": 0, "scale": 0, "shear": 0, "elastic": 0}
-    notebook |= {"weight_decay": 0}
-    cnn_train.main(**parameters | notebook)
+def test_the_notebooks_learning_rate_stays_constant(images):
+    train(optimizer="adam", schedule="constant", warmup=0, ema=0, lr=0.01, augment=None)
     assert pd.read_csv("data/cnn/history.csv")["lr"].tolist() == [0.01, 0.01]
 
 
-def test_a_compiled_network_learns_the_same_as_an_eager_one(images, parameters, compiler):
-    cnn_train.main(**parameters | {"compile": False})
+def test_a_compiled_network_learns_the_same_as_an_eager_one(images, compiler):
+    train(compile=False)
     eager = pd.read_csv("data/cnn/history.csv")
-    cnn_train.main(**parameters | {"compile": True})
+    train(compile=True)
     compiled = pd.read_csv("data/cnn/history.csv")
     assert compiled["train_loss"].tolist() == pytest.approx(eager["train_loss"].tolist(), rel=0.05)
 
 
+def test_compiling_without_a_compiler_is_an_error_in_one_line(images, start):
+    missing = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(images / "cache")}
+    process = start(compile=True, environment=missing)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert errors.startswith("params.yaml: train.compile: could not compile the network: ")
+    assert errors.endswith("; try false, got true\n")
+    assert errors.count("\n") == 1
+
+
 @pytest.mark.parametrize("changes", [{"epochs": 1, "batch_size": 180}, {"lr": 1e-12}])
-def test_the_least_that_is_allowed_can_be_trained(images, parameters, changes):
-    cnn_train.main(**parameters | changes)
+def test_the_smallest_valid_values_can_be_trained(images, changes):
+    train(**changes)
 
 
-def test_a_batch_larger_than_the_training_set_is_refused_with_its_size(images, parameters):
+def test_a_batch_larger_than_the_training_set_is_refused_with_its_size(images):
     with pytest.raises(ParameterError, match=r"train\.batch_size: should be at most 180.* got 181"):
-        cnn_train.main(**parameters | {"batch_size": 181})
+        train(batch_size=181)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_a_device_that_is_not_there_is_refused_by_name(images, parameters):
+def test_a_missing_device_is_refused_by_name(images):
     with pytest.raises(ParameterError, match=r"train\.device: no CUDA device"):
-        cnn_train.main(**parameters | {"device": "cuda"})
+        train(device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bfloat16"},
+        {"precision": "float32"},
+        {"precision": "bfloat16", "optimizer": "adam", "lr": 0.01},
+        {"precision": "bfloat16", "augment": None, "ema": 0},
+    ],
+)
+def test_on_a_gpu_two_runs_give_equal_bytes_and_learn(images, written, changes):
+    train(device="cuda", epochs=4, **changes)
+    first = written()
+    train(device="cuda", epochs=4, **changes)
+    assert written() == first
+    assert pd.read_csv("data/cnn/history.csv")["test_acc"].iloc[-1] > 0.9
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_graph_computes_what_the_eager_step_does(images, monkeypatch):
+    import cnn_train
+
+    train(device="cuda")
+    graph = pd.read_csv("data/cnn/history.csv")
+    monkeypatch.setattr(cnn_train, "GraphedStep", lambda step, *_: step)
+    train(device="cuda")
+    eager = pd.read_csv("data/cnn/history.csv")
+    assert graph["train_loss"].tolist() == pytest.approx(eager["train_loss"].tolist(), rel=1e-4)

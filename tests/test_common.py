@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from conftest import small_params
+from dvc.utils.serialize import parse_yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+import cnn_train
 import surfaces
 import xor_train
-from common import files
-from common.params import run
+from common import files, weights
+from common.params import Loader, exit_on_user_error, run, validate
 
 
 def stopped_line(capsys, status=2):
@@ -33,10 +38,12 @@ def change(changes):
 
 WRONG = [
     ({"points": 1}, "surfaces.points: should be greater than or equal to 2, got 1"),
-    ({"points": True}, "surfaces.points: should not be true or false, got True"),
-    ({"points": 2.5}, "surfaces.points: should be a valid integer, .*got 2.5"),
+    ({"points": True}, "surfaces.points: should be a valid integer, got True"),
+    ({"points": "3"}, "surfaces.points: should be a valid integer, got '3'"),
+    ({"extent": False}, "surfaces.extent: should be a valid number, got False"),
+    ({"points": 2.5}, "surfaces.points: should be a valid integer, got 2.5"),
     ({"extent": -1}, "surfaces.extent: should be greater than 0, got -1"),
-    ({"extent": "wide"}, "surfaces.extent: should be a valid number, .*got 'wide'"),
+    ({"extent": "wide"}, "surfaces.extent: should be a valid number, got 'wide'"),
     ({"extent": float("inf")}, "surfaces.extent: should be a finite number, got inf"),
     ({"target": float("nan")}, "surfaces.target: should be .*, got nan"),
     ({"target": None}, "surfaces.target: should be a valid number, got None"),
@@ -69,6 +76,42 @@ def test_a_missing_parameter_is_named(workspace, capsys):
     )
 
 
+AUGMENT = [
+    ({"shift": True}, "shift: should be a valid integer, got True"),
+    ({"shift": 2.0}, "shift: should be a valid integer, got 2.0"),
+    ({"shift": 15}, "shift: should be less than or equal to 14, got 15"),
+    ({"rotation": "10"}, "rotation: should be a valid number, got '10'"),
+    ({"until": float("nan")}, "until: should be .*, got nan"),
+    ({"shfit": 2}, "shfit: unknown parameter, got 2; train.augment takes shift, rotation, scale"),
+]
+
+
+@pytest.mark.parametrize(("changes", "line"), AUGMENT)
+def test_a_wrong_member_of_a_group_is_named_with_its_group(changes, line, workspace, capsys):
+    given = small_params()["train"]
+    given["augment"] |= changes
+    with pytest.raises(SystemExit) as stopped, exit_on_user_error("train"):
+        validate(cnn_train.main, "train", given)
+    assert stopped.value.code == 2
+    (found,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"params\.yaml: train\.augment\.{line}", found), found
+
+
+def test_a_missing_member_a_list_and_a_number_are_no_group(workspace, capsys):
+    given = small_params()["train"]
+    whole = given["augment"]
+    del (missing := dict(whole))["shift"]
+    for group, line in (
+        (missing, "train.augment.shift: missing; train.augment takes shift, rotation, scale"),
+        ([*whole.values()], "train.augment: should be a dictionary"),
+        (1, "train.augment: should be a dictionary"),
+    ):
+        with pytest.raises(SystemExit), exit_on_user_error("train"):
+            validate(cnn_train.main, "train", given | {"augment": group})
+        (found,) = capsys.readouterr().err.splitlines()
+        assert found.startswith(f"params.yaml: {line}"), found
+
+
 BROKEN = {
     "": "surfaces: missing",
     "surfaces: 3": "surfaces: missing",
@@ -98,13 +141,25 @@ def test_a_missing_file_says_where_to_run(workspace, capsys):
     assert "run from the root" in stopped_line(capsys)
 
 
-def test_a_number_that_yaml_reads_as_text_arrives_as_a_number(workspace):
-    change({"extent": 0.5})
-    text = Path("params.yaml").read_text().replace("extent: 0.5", "extent: 1e-05")
-    Path("params.yaml").write_text(text)
-    assert yaml.safe_load(Path("params.yaml").read_text())["surfaces"]["extent"] == "1e-05"
-    run(surfaces.main, section="surfaces")
-    assert files.read_arrays("data/surfaces.npz")["weight"].max() == 1e-05
+WORDS = """yes no on off y n true True TRUE ~ null Null 12:30 1:30.5 .inf -.Inf .nan
+010 0o10 08 1_000 1e-05 1E5 -.5 .5e3 .5e+3 1. 0b11 0x1F 2001-01-01"""
+SCALARS = st.one_of(
+    st.from_regex(r"[-+]?[0-9._]{1,6}([eE][-+]?[0-9]{1,2})?", fullmatch=True),
+    st.from_regex(r"[-+]?0[box]?[0-9a-fA-F_]{1,4}", fullmatch=True),
+    st.sampled_from(re.split(r"\s", WORDS)),
+)
+
+
+@given(SCALARS)
+def test_a_stage_reads_the_same_value_from_params_yaml_as_dvc(scalar):
+    """Both fail, or both have the same value of the same type."""
+    values = []
+    for parse in (parse_yaml, lambda text, _: Loader(text).get_single_data()):
+        try:
+            values.append(repr(parse(f"lr: {scalar}", "params.yaml")["lr"]))
+        except Exception:
+            values.append("error")
+    assert values[0] == values[1]
 
 
 def test_a_missing_input_is_named_and_who_makes_it(workspace, capsys):
@@ -173,17 +228,17 @@ def test_a_flipped_bit_in_an_archives_directory_is_named_or_does_no_harm(workspa
 
 
 def test_weights_that_are_damaged_or_not_those_expected_are_refused(workspace):
-    content = files.pack_state({"weight": torch.arange(5.0)})
+    content = weights.pack_state({"weight": torch.arange(5.0)})
     Path("model.pth").write_bytes(content)
-    state = files.read_state("model.pth", expected=files.fingerprint(content))
+    state = weights.read_state("model.pth", expected=weights.fingerprint(content))
     assert torch.equal(state["weight"], torch.arange(5.0))
     other = r"model\.pth: damaged: its SHA-256 begins with [0-9a-f]{12}, expected 0123456789ab"
     with pytest.raises(files.DamagedFileError, match=other):
-        files.read_state("model.pth", expected="0123456789ab")
+        weights.read_state("model.pth", expected="0123456789ab")
     for damaged in (content[:200], b"", b"<html>", content.replace(b"PK", b"XX")):
         Path("model.pth").write_bytes(damaged)
         with pytest.raises(files.DamagedFileError, match=r"model\.pth: damaged: "):
-            files.read_state("model.pth")
+            weights.read_state("model.pth")
 
 
 def test_weights_that_are_code_are_not_run(workspace):
@@ -193,7 +248,7 @@ def test_weights_that_are_code_are_not_run(workspace):
 
     torch.save({"weight": Attack()}, "model.pth")
     with pytest.raises(files.DamagedFileError):
-        files.read_state("model.pth")
+        weights.read_state("model.pth")
     assert not Path("exploited").exists()
 
 

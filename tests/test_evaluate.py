@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluate
-from common.files import DamagedFileError, fingerprint, pack_state, write_bytes, write_metrics
+from common.files import DamagedFileError, write_bytes, write_metrics
 from common.model import DigitClassification, scale
 from common.statistics import wilson_interval
+from common.weights import fingerprint, pack_state
 
 
 @settings(deadline=None)

@@ -11,7 +11,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECIPES = README[README.index("## Recipes") : README.index("## When something is wrong")]
 RECIPES += (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
 ELSEWHERE = {
-    "OMP_NUM_THREADS=8 torchrun --nnodes 2": "needs two machines; test_processes.py has one node",
     "dvc exp run -S data.dataset=fashion_mnist": "needs a network",
 }
 
@@ -22,7 +21,7 @@ def commands(text):
         r"```\n(.*?)```|`((?:dvc exp run|make \w+) [^`]+)`", text, re.S
     ):
         lines = block.replace("\\\n", " ").splitlines() or [inline]
-        known = r"(dvc [a-z]+|git|make|(\w+=\S+ )?torchrun) "
+        known = r"(dvc [a-z]+|git|make) "
         yield from (line for line in lines if re.match(known, line))
 
 

@@ -3,19 +3,19 @@
 import inspect
 from copy import deepcopy
 from importlib import import_module
-from typing import get_args
 
 import jsonschema
 import pytest
 import yaml
 from conftest import ROOT
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA, COMPILED_MULTI_STAGE_SCHEMA
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ValidationError
 from test_pipeline import PIPELINE, STAGES, section_of
 from voluptuous import Invalid
 
 import schema
-from common.params import ParameterError, check_names, check_types
+from common.params import ParameterError, validate
+from page.facts import flatten
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 MAINS = {section_of(stage): import_module(stage).main for stage in STAGES}
@@ -34,16 +34,13 @@ def validator():
 def is_taken(section, given):
     """Whether the stage of a section takes these parameters."""
     main = MAINS[section]
-    known = inspect.signature(main).parameters
 
     def use(**given):
         pass
 
     use.__signature__, use.__annotations__ = inspect.signature(main), main.__annotations__
     try:
-        check_names(section, given, known)
-        check_types(section, given, known)
-        validate_call(use, config=ConfigDict(allow_inf_nan=False))(**given)
+        validate(use, section, given)
     except (ParameterError, ValidationError):
         return False
     return True
@@ -62,18 +59,18 @@ def test_params_yaml_is_valid(validator):
 
 
 @pytest.mark.parametrize(
-    ("section", "name"), [(section, name) for section in PARAMS for name in PARAMS[section]]
+    ("section", "name"),
+    [(s, name) for s in PARAMS for name, _ in flatten(PARAMS[s])] + [("train", "augment")],
 )
 def test_a_value_is_refused_by_both_or_by_none(validator, section, name):
-    """But for 0 and 1 in place of false and true, and numbers as text, which the stages take."""
-    kind = inspect.signature(MAINS[section]).parameters[name].annotation
-    lax = (0, 1) if kind is bool or True in get_args(kind) else ()
     refused = 0
     for value in VALUES + WORDS:
-        if type(value) is int and value in lax:
-            continue
         params = deepcopy(PARAMS)
-        params[section][name] = value
+        *groups, last = name.split(".")
+        group = params[section]
+        for part in groups:
+            group = group[part]
+        group[last] = value
         taken = is_taken(section, params[section])
         assert validator.is_valid(params) == taken, value
         refused += not taken
@@ -81,10 +78,10 @@ def test_a_value_is_refused_by_both_or_by_none(validator, section, name):
 
 
 def test_a_name_too_many_or_too_few_is_refused_by_both(validator):
-    for section in PARAMS:
+    for section, group in [*((section, None) for section in PARAMS), ("train", "augment")]:
         for harm in (lambda p: p.update(pints=1), lambda p: p.popitem()):
             params = deepcopy(PARAMS)
-            harm(params[section])
+            harm(params[section][group] if group else params[section])
             assert not validator.is_valid(params)
             assert not is_taken(section, params[section])
     assert not validator.is_valid(PARAMS | {"trian": {}})

@@ -1,41 +1,55 @@
-"""The pieces of the training: alterations, learning rate, averaged weights, and going on."""
+"""The parts of the training: augmentation, optimizer, EMA, the step, CUDA graphs, checkpoints."""
 
+import json
 import os
 import signal
 import time
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import outputs, remove, small_params
-from torch.nn.functional import affine_grid, grid_sample
+from conftest import outputs, remove, small_params, train
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
 import cnn_train
-from common.model import DigitClassification
-from training.augment import basis, distort, draw_weights
-from training.recipe import generator_for, make_optimizer, move_average, relative_rate
+from common.model import DigitClassification, scale
+from common.params import ParameterError
+from training import cuda_graph
+from training.augment import Augment, basis, distort, draw_distortions, draw_epoch
+from training.checkpoint import Checkpoint
+from training.data import epoch_generator
+from training.optimizer import (
+    averaged_tensors,
+    ema_decays,
+    learning_rates,
+    make_ema_model,
+    make_optimizer,
+    update_ema,
+)
 
-STATES = Path(".dvc/tmp/training")
+CHECKPOINTS = Path(".dvc/tmp/training")
+NONE = {"shift": 0, "rotation": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0, "until": 1.0}
 
 
-def maps(count=500, **changes):
-    """Maps of `count` images, with no alteration but those named."""
-    none = {"shift": 0, "rotation": 0, "scale": 0, "shear": 0, "elastic": 0}
-    return draw_weights(count, generator_for(0, 1, "cpu"), **none | changes)
+def draws(count=500, **changes):
+    """Coefficients of `count` images, with only the named distortions."""
+    return draw_distortions(count, Augment(**NONE | changes), epoch_generator(0, 1, "cpu"))
 
 
-def test_without_alterations_an_image_stays_as_it_is():
-    images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8)
-    torch.testing.assert_close(distort(images.float(), maps(5)), images.float(), atol=1e-3, rtol=0)
+def test_without_a_distortion_an_image_stays_the_same():
+    images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8).float()
+    torch.testing.assert_close(distort(images, draws(5)), images, atol=1e-3, rtol=0)
 
 
-def test_an_image_is_moved_by_whole_pixels_and_nothing_comes_round():
+def test_an_image_is_shifted_by_whole_pixels_without_wrapping():
     images = torch.randint(1, 256, (200, 28, 28), dtype=torch.uint8)
-    moves = maps(200, shift=2)
-    copies = distort(images.float(), moves)
+    shifts = draws(200, shift=2)
+    copies = distort(images.float(), shifts)
     seen = set()
-    for image, copy, (right, down) in zip(images, copies, moves[:, :, 2].long(), strict=True):
+    for image, copy, (right, down) in zip(images, copies, shifts[:, :, 2].long(), strict=True):
         padded = torch.nn.functional.pad(image, (2, 2, 2, 2))
         expected = padded[2 + down : 30 + down, 2 + right : 30 + right].float()
         torch.testing.assert_close(copy, expected, atol=1e-2, rtol=0)
@@ -44,40 +58,39 @@ def test_an_image_is_moved_by_whole_pixels_and_nothing_comes_round():
 
 
 def test_a_quarter_turn_is_a_quarter_turn():
-    image = torch.randint(0, 256, (1, 28, 28), dtype=torch.uint8)
+    image = torch.randint(0, 256, (1, 28, 28), dtype=torch.uint8).float()
     turn = torch.tensor([[[0.0, -1, 0], [1, 0, 0]]])
-    torch.testing.assert_close(
-        distort(image.float(), turn)[0], torch.rot90(image[0].float()), atol=1e-2, rtol=0
-    )
+    expected = torch.rot90(image[0])
+    torch.testing.assert_close(distort(image, turn)[0], expected, atol=1e-2, rtol=0)
 
 
-def test_distorting_agrees_with_torchs_own_affine_grid():
-    images = torch.randint(0, 256, (50, 28, 28), dtype=torch.uint8)
-    drawn = maps(50, shift=2, rotation=30, scale=0.2, shear=0.2)
+def test_distorting_agrees_with_torchs_affine_grid():
+    images = torch.randint(0, 256, (50, 28, 28), dtype=torch.uint8).float()
+    drawn = draws(50, shift=2, rotation=30.0, scale=0.2, shear=0.2)
     theirs = drawn.clone()
     theirs[:, :, 2] /= 14  # torch counts from -1 to 1
     grid = affine_grid(theirs, (50, 1, 28, 28), align_corners=False)
-    expected = grid_sample(images[:, None].float(), grid, align_corners=False)[:, 0]
-    torch.testing.assert_close(distort(images.float(), drawn), expected, atol=1e-2, rtol=0)
+    expected = grid_sample(images[:, None], grid, align_corners=False)[:, 0]
+    torch.testing.assert_close(distort(images, drawn), expected, atol=1e-2, rtol=0)
 
 
-def test_each_image_is_altered_by_a_draw_of_its_own_within_the_limits():
-    turned = maps(rotation=10)
+def test_each_image_is_distorted_by_its_own_draw_within_the_limits():
+    turned = draws(rotation=10.0)
     angles = torch.rad2deg(torch.atan2(turned[:, 1, 0], turned[:, 0, 0]))
     assert len(angles.unique()) == 500
     assert 9 < angles.abs().max() <= 10.001
     assert abs(angles.mean()) < 1
-    sides = maps(scale=0.1)[:, [0, 1], [0, 1]].log()
+    sides = draws(scale=0.1)[:, [0, 1], [0, 1]].log()
     assert 0.095 < sides.abs().max() <= 0.1001
     assert not torch.equal(sides[:, 0], sides[:, 1])
 
 
-def test_bumps_move_every_pixel_as_far_and_neighbours_together():
-    still = maps(4000)
-    moved = maps(4000, elastic=0.6)
+def test_bumps_displace_every_pixel_alike_and_neighbours_together():
+    still = draws(4000)
+    moved = draws(4000, elastic=0.6)
     assert moved.shape == (4000, 2, 84)
-    places = basis(torch.device("cpu"))
-    moves = (moved @ places - still @ places[:3]).view(4000, 2, 28, 28)
+    functions = basis(torch.device("cpu"))
+    moves = (moved @ functions - still @ functions[:3]).view(4000, 2, 28, 28)
     spread = moves.std(0)  # of each pixel, over the images
     assert spread.min() > 0.55
     assert spread.max() < 0.65
@@ -88,29 +101,42 @@ def test_bumps_move_every_pixel_as_far_and_neighbours_together():
     assert abs(apart) < 0.1
 
 
-def test_a_bump_carries_what_is_under_it_and_leaves_the_rest():
+def test_a_bump_displaces_only_the_pixels_near_it():
     image = torch.arange(28).expand(1, 28, 28) * 4 + torch.arange(28)[:, None] * 5
-    weights = torch.cat([maps(1), torch.zeros(1, 2, 81)], 2)
-    weights[0, 0, 3] = 300.0  # the first bump, beyond the upper left corner, far to the right
-    copy = distort(image.float(), weights)[0]
-    assert copy[0, 0] == 0  # it comes from outside
+    coefficients = torch.cat([draws(1), torch.zeros(1, 2, 81)], 2)
+    coefficients[0, 0, 3] = 300.0  # the first bump, beyond the upper left corner, far to the right
+    copy = distort(image.float(), coefficients)[0]
+    assert copy[0, 0] == 0  # sampled from outside the image
     torch.testing.assert_close(copy[20:, 20:], image[0, 20:, 20:].float(), atol=0.5, rtol=0)
 
 
-def test_another_epoch_and_another_seed_alter_otherwise():
-    draws = [
-        torch.rand(3, generator=generator_for(*key, "cpu")) for key in ((1, 1), (1, 2), (2, 1))
-    ]
-    assert not torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
-    assert torch.equal(draws[0], torch.rand(3, generator=generator_for(1, 1, "cpu")))
+def test_the_last_steps_of_a_run_have_no_augmentation():
+    for until, expected in ((1.0, 22), (0.5, 11), (0.9, 20), (0.0, 0)):  # of 2 epochs of 11 steps
+        augment = Augment(**NONE | {"shift": 1, "until": until})
+        generator = epoch_generator(0, 1, "cpu")
+        steps = [d for first in (0, 11) for d in draw_epoch(augment, first, 11, 22, 16, generator)]
+        assert len(steps) == 22
+        assert all(d.shape == (16, 2, 3) for d in steps[:expected])
+        assert steps[expected:] == [None] * (22 - expected)
+    assert draw_epoch(None, 0, 11, 22, 16, generator) == [None] * 11
+
+
+def test_another_epoch_and_another_seed_draw_other_numbers():
+    first, epoch, seed, again = (
+        torch.rand(3, generator=epoch_generator(*key, "cpu"))
+        for key in ((1, 1), (1, 2), (2, 1), (1, 1))
+    )
+    assert not torch.equal(first, epoch)
+    assert not torch.equal(first, seed)
+    assert torch.equal(first, again)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 @pytest.mark.parametrize("warmup", [0, 0.2, 0.99])
 @pytest.mark.parametrize("steps", [1, 2, 7, 1000])
-def test_the_rate_rises_to_its_peak_and_falls_as_it_should(schedule, warmup, steps):
-    rates = [relative_rate(step, steps, schedule, warmup) for step in range(steps)]
+def test_the_learning_rate_rises_to_its_peak_and_decays(schedule, warmup, steps):
+    rates = learning_rates(1.0, steps, schedule, warmup).tolist()
+    assert len(rates) == steps
     assert all(0 < rate <= 1 for rate in rates)
     peak = rates.index(max(rates))
     assert peak == pytest.approx(max(0, warmup * steps - 1), abs=1)
@@ -121,103 +147,251 @@ def test_the_rate_rises_to_its_peak_and_falls_as_it_should(schedule, warmup, ste
         assert rates[-1] == 1 if schedule == "constant" else rates[-1] < 0.1
 
 
-def test_the_average_is_that_of_the_formula_with_batchnorms_statistics():
-    model, average = DigitClassification(), DigitClassification()
-    expected = average.state_dict()["bn1.running_mean"].clone()
-    for step in range(30):
+def test_learning_rates_worked_by_hand():
+    # Two steps of warm-up to 0.4, then decay over the other three, to zero after the last one.
+    assert learning_rates(0.4, 5, "linear", 0.4).tolist() == pytest.approx(
+        [0.2, 0.4, 0.3, 0.2, 0.1]
+    )
+    assert learning_rates(0.4, 2, "constant", 0).tolist() == pytest.approx([0.4, 0.4])
+
+
+def test_the_ema_decay_is_capped_early_and_then_has_the_time_constant():
+    decays = ema_decays(0.1, 1000).tolist()
+    assert decays[0] == pytest.approx(1 / 10)
+    assert decays[50] == pytest.approx(51 / 60)
+    assert decays[-1] == pytest.approx(1 - 1 / 100)
+    assert decays == sorted(decays)
+    assert ema_decays(0.1, 3).tolist() == [0, 0, 0]  # a time constant below one step
+
+
+def test_the_ema_follows_its_formula_for_weights_and_batch_norm_statistics():
+    model = DigitClassification()
+    ema_model = make_ema_model(model)
+    averages, values = averaged_tensors(ema_model), averaged_tensors(model)
+    assert len(averages) == 18 + 8  # weights and biases; means and variances
+    expected = [tensor.clone() for tensor in averages]
+    for decay in (0.1, 0.5, 0.9):
         with torch.no_grad():
-            model.bn1.running_mean.normal_()
+            for tensor in values:
+                tensor.normal_()
             model.bn1.num_batches_tracked += 1
-        decay = min(0.5, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * model.bn1.running_mean
-        move_average([*average.buffers()], [*model.buffers()], step, 0.5)
-    torch.testing.assert_close(average.bn1.running_mean, expected)
-    assert average.bn1.num_batches_tracked == 30
+        expected = [decay * e + (1 - decay) * v for e, v in zip(expected, values, strict=True)]
+        update_ema(averages, values, torch.tensor(decay))
+    for average, value in zip(averages, expected, strict=True):
+        torch.testing.assert_close(average, value)
+    assert ema_model.bn1.num_batches_tracked == 3
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_weight_decay_draws_weights_to_zero(name):
+def test_weight_decay_shrinks_weights(name):
     model = torch.nn.Linear(3, 1)
-    optimizer = make_optimizer(name, model, lr=0.1, weight_decay=0.5)
+    optimizer = make_optimizer(name, model, weight_decay=0.5)
+    optimizer.param_groups[0]["lr"].fill_(0.1)
     before = model.weight.detach().clone()
     model.weight.grad, model.bias.grad = torch.zeros(1, 3), torch.zeros(1)
     optimizer.step()
     assert (model.weight.abs() < before.abs()).all()
 
 
-def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(images, written, start):
-    undisturbed = start(epochs=8)
+IMAGES = torch.randint(0, 256, (64, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
+LABELS = torch.arange(64) % 10
+
+
+def make_run(name):
+    """A new model, its EMA, an optimizer and their training step on IMAGES."""
+    torch.manual_seed(0)
+    model = DigitClassification()
+    ema_model = make_ema_model(model)
+    optimizer = make_optimizer(name, model, weight_decay=0.01)
+    run = model, ema_model, optimizer
+    return *run, cnn_train.make_step(*run, IMAGES, LABELS, 0.1, nullcontext(), compiled=False)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_steps_agree_with_plain_pytorch(name):
+    model, ema_model, _, step = make_run(name)
+    theirs = deepcopy(model)
+    if name == "sgd":
+        options = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
+        plain = torch.optim.SGD(theirs.parameters(), lr=1, **options)
+    else:
+        plain = torch.optim.AdamW(theirs.parameters(), lr=1, weight_decay=0.01)
+    average = theirs.conv2.weight.detach().clone()
+    for batch, lr, decay in ((slice(0, 32), 0.01, 0.1), (slice(32, 64), 0.02, 0.5)):
+        loss, correct = step(torch.arange(64)[batch], torch.tensor(lr), torch.tensor(decay))
+
+        logits = theirs(scale(IMAGES[batch]))
+        expected = cross_entropy(logits, LABELS[batch], label_smoothing=0.1)
+        plain.param_groups[0]["lr"] = lr
+        plain.zero_grad()
+        expected.backward()
+        plain.step()
+        average = decay * average + (1 - decay) * theirs.conv2.weight.detach()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+        assert correct.item() == (logits.argmax(1) == LABELS[batch]).sum().item()
+    torch.testing.assert_close(model.conv2.weight, theirs.conv2.weight, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(ema_model.conv2.weight, average, atol=1e-4, rtol=1e-3)
+
+
+class ReplayedStep(cuda_graph.GraphedStep):
+    """Without a GPU: a graph whose replay runs the step on the captured inputs."""
+
+    def capture(self, tensors):
+        graph, inputs, outputs = super().capture(tensors)
+
+        def replay():
+            for held, new in zip(outputs, self.step(*inputs), strict=True):
+                held.copy_(new)
+
+        graph.replay = replay
+        return graph, inputs, outputs
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """torch.cuda's graphs and streams without their effect."""
+
+    class Nothing:
+        def wait_stream(self, other):
+            pass
+
+    for name in ("CUDAGraph", "Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, Nothing)
+    for name in ("stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_warming_up_and_capturing_leave_no_trace_in_the_training(name, no_gpu):
+    torch.use_deterministic_algorithms(True)
+    ends = []
+    for graphed in (False, True):
+        model, ema_model, optimizer, step = make_run(name)
+        if graphed:
+            step = ReplayedStep(step, [model, ema_model], optimizer)
+        for k in range(4):  # the last two without a distortion: a second graph
+            distortion = draws(16, shift=2) if k < 2 else None
+            batch, lr, decay = torch.arange(16) + 16 * k, torch.tensor(0.01), torch.tensor(0.5)
+            outcome = [value.clone() for value in step(batch, lr, decay, distortion)]
+        ends.append([*outcome, *model.state_dict().values(), *ema_model.state_dict().values()])
+    assert all(torch.equal(*pair) for pair in zip(*ends, strict=True))
+
+
+def test_a_failed_capture_names_its_cause(no_gpu, monkeypatch):
+    @contextmanager
+    def broken(_):
+        try:
+            yield
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    def step(tensor):
+        if torch.cuda.graph is broken and step.calls == 3:
+            raise RuntimeError("operation not permitted\n when stream is capturing")
+        step.calls += 1
+        return tensor
+
+    step.calls = 0
+    monkeypatch.setattr(torch.cuda, "graph", broken)
+    model = torch.nn.Linear(1, 1)
+    graphed = cuda_graph.GraphedStep(step, [model], torch.optim.SGD(model.parameters()))
+    with pytest.raises(ParameterError) as refused:
+        graphed(torch.zeros(1))
+    assert str(refused.value) == (
+        "params.yaml: train.device: could not capture the training step as a CUDA graph: "
+        "operation not permitted when stream is capturing"
+    )
+
+
+def killed_at_random_moments(start, **changes):
+    """Kill a training run several times, then let it finish; how often it continued."""
+    continued, rng = 0, np.random.default_rng(0)
+    for _ in range(8):
+        process = start(epochs=8, **changes)
+        printed = [process.stdout.readline() for _ in range(rng.integers(1, 3))]
+        time.sleep(rng.random() * 0.3)
+        os.killpg(process.pid, signal.SIGKILL)
+        printed += process.communicate()[0].splitlines()
+        continued += any("continuing after epoch" in line for line in printed)
+        if process.returncode == 0:
+            return continued
+    process = start(epochs=8, **changes)
+    printed, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    return continued + ("continuing after epoch" in printed)
+
+
+@pytest.mark.parametrize("changes", [{}, pytest.param({"device": "cuda"}, marks=pytest.mark.gpu)])
+def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(
+    images, written, start, changes
+):
+    undisturbed = start(epochs=8, **changes)
     assert undisturbed.wait(600) == 0, undisturbed.stderr.read()
     expected = outputs(written)
     remove(expected)
-
-    went_on, finished, rng = 0, False, np.random.default_rng(0)
-    for _ in range(8):
-        process = start(epochs=8)
-        lines = rng.integers(1, 3)  # killed while it learns, some time after so many epochs
-        said = [process.stdout.readline() for _ in range(lines)]
-        time.sleep(rng.random() * 0.3)
-        os.killpg(process.pid, signal.SIGKILL)
-        said += process.communicate()[0].splitlines()
-        went_on += any("going on after epoch" in line for line in said)
-        if finished := process.returncode == 0:
-            break
-    if not finished:
-        process = start(epochs=8)
-        assert process.wait(600) == 0
-        went_on += "going on after epoch" in process.stdout.read()
-    assert went_on > 0
+    assert killed_at_random_moments(start, **changes) > 0
     assert outputs(written) == expected
-    assert [*STATES.iterdir()] == []
+    assert [*CHECKPOINTS.iterdir()] == []
 
 
-def test_a_damaged_or_foreign_state_is_set_aside_and_training_starts_anew(
+def test_an_interrupted_run_leaves_its_curves_and_no_other_runs_results(images, written, start):
+    train()
+    whole = outputs(written).keys()
+    process = start(epochs=1000, seed=1)
+    for _ in range(2):
+        process.stdout.readline()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    curves = "reports/plots/history.json"
+    assert outputs(written).keys() == {name for name in whole if "mnist" in name} | {curves}
+    rows = json.loads(Path(curves).read_text())["rows"]
+    assert [row["epoch"] for row in rows] == [*range(1, len(rows) + 1)]
+    assert len(rows) >= 2
+
+
+def test_a_damaged_or_foreign_checkpoint_is_moved_aside_and_training_restarts(
     images, written, capsys, monkeypatch
 ):
-    parameters = small_params()["train"]
-    cnn_train.main(**parameters)
+    train()
     expected = outputs(written)
-    monkeypatch.setattr(cnn_train.UnfinishedTraining, "remove", lambda self: self.lock.release())
-    cnn_train.main(**parameters)
-    (state,) = (path for path in STATES.iterdir() if path.suffix != ".lock")
-    whole = state.read_bytes()
+    monkeypatch.setattr(cnn_train.Checkpoint, "remove", lambda self: self.lock.release())
+    train()
+    (path,) = (path for path in CHECKPOINTS.iterdir() if path.suffix != ".lock")
+    whole = path.read_bytes()
 
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     for broken in (bytes(flipped), whole[:1000], b""):
-        state.write_bytes(broken)
+        path.write_bytes(broken)
         capsys.readouterr()
-        cnn_train.main(**parameters)
+        train()
         captured = capsys.readouterr()
-        assert captured.err.count("not the state of this training") == 1
-        assert "going on" not in captured.out
+        assert captured.err.count("not a checkpoint of this training") == 1
+        assert "continuing" not in captured.out
         assert outputs(written) == expected
 
     capsys.readouterr()
-    cnn_train.main(**parameters | {"seed": 1})  # another training does not look at it
-    assert "going on" not in capsys.readouterr().out
-    others = [path for path in STATES.iterdir() if path.suffix == "" and path != state]
-    others[0].replace(state)
-    cnn_train.main(**parameters)
+    train(seed=1)  # another run does not load it
+    assert "continuing" not in capsys.readouterr().out
+    (other,) = (p for p in CHECKPOINTS.iterdir() if p.suffix == "" and p != path)
+    other.replace(path)
+    train()
     captured = capsys.readouterr()
-    assert "not the state of this training" in captured.err
+    assert "not a checkpoint of this training" in captured.err
     assert outputs(written) == expected
 
 
-def test_two_equal_trainings_at_once_share_no_state(images, written, capsys, monkeypatch):
-    parameters = small_params()["train"]
-    key = cnn_train.UnfinishedTraining("a key")
-    other = cnn_train.UnfinishedTraining("a key")
-    assert "the same training runs elsewhere" in capsys.readouterr().err
-    other.save({"history": []})
-    assert not other.path.exists()
-    key.save({"history": []})
-    assert other.load() is None
-    other.remove()
-    assert key.load() == {"history": []}
-    key.remove()
-    cnn_train.main(**parameters | {"resume": False})
-    assert [*STATES.iterdir()] == []
+def test_of_two_equal_runs_at_once_only_the_first_has_a_checkpoint(workspace, capsys):
+    first, second = Checkpoint("a key"), Checkpoint("a key")
+    assert "an equal training runs elsewhere" in capsys.readouterr().err
+    second.save([{"epoch": 1}])
+    assert not second.path.exists()
+    first.save([{"epoch": 1}])
+    assert second.load() == []
+    second.remove()
+    assert first.load() == [{"epoch": 1}]
+    first.remove()
+    assert [*CHECKPOINTS.iterdir()] == []
 
 
 def test_ctrl_c_stops_at_once_with_one_line(images, start):
@@ -229,15 +403,17 @@ def test_ctrl_c_stops_at_once_with_one_line(images, start):
     took = time.perf_counter() - started
     assert process.returncode == 130
     assert errors == "interrupted\n"
-    assert took < 5  # within a second on a machine that has nothing else to do
+    assert took < 5  # within a second on an idle machine
 
 
-def test_the_line_about_a_loss_that_is_not_finite_says_where(images, written):
+def test_a_loss_that_is_not_finite_is_reported_with_its_step(images, written):
     before = outputs(written)
-    changes = {"lr": 1e30, "schedule": "constant", "warmup": 0, "average": 0, "epochs": 3}
-    with pytest.raises(cnn_train.ParameterError) as refused:
-        cnn_train.main(**small_params()["train"] | changes)
-    assert str(refused.value).startswith(
-        "params.yaml: train.lr: the loss is not finite in epoch 1, step 2, at a rate of 1e+30: try"
+    given = small_params()["train"] | {"schedule": "constant", "warmup": 0, "ema": 0, "lr": 1e30}
+    with pytest.raises(ParameterError) as refused:
+        cnn_train.main(**given | {"augment": None})
+    assert str(refused.value) == (
+        "params.yaml: train.lr: the loss is not finite in epoch 1, step 2, at a learning rate of "
+        "1e+30; try a lower peak"
     )
     assert outputs(written) == before
+    assert [*CHECKPOINTS.iterdir()] == []

@@ -2,13 +2,15 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import small_params
 from torch import nn
 
 import xor_train
-from common.files import read_arrays, read_state
+from common.files import read_arrays
+from common.weights import read_state
 
 AFFINE = nn.Identity()
 
@@ -25,27 +27,40 @@ def test_a_start_is_the_one_that_pytorch_draws_for_the_seed():
     torch.manual_seed(42)
     hidden, output = nn.Linear(2, 2), nn.Linear(2, 1)
     W, b, v, c = xor_train.one_start(42)
-    assert torch.equal(W[0], hidden.weight)
-    assert torch.equal(b[0], hidden.bias)
-    assert torch.equal(v[0], output.weight[0])
-    assert torch.equal(c, output.bias)
+    assert torch.equal(W[0], hidden.weight.double())
+    assert torch.equal(b[0], hidden.bias.double())
+    assert torch.equal(v[0], output.weight[0].double())
+    assert torch.equal(c, output.bias.double())
 
 
-def test_descent_agrees_with_pytorchs_own_layers_loss_and_sgd():
+def test_the_followed_run_agrees_with_pytorchs_layers_loss_and_sgd_in_float64():
     start = xor_train.one_start(42)
-    networks, losses = xor_train.follow(start, steps=50, lr=0.1)
-    module = as_module(start)
+    networks, losses = xor_train.follow(start, steps=200, lr=0.1)
+    module = as_module(start).double()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    for step in range(51):
-        loss = nn.functional.binary_cross_entropy(
-            module(xor_train.X)[:, 0], xor_train.Y, reduction="sum"
-        )
-        assert losses[step].item() == pytest.approx(loss.item(), abs=1e-5)
-        if step < 50:
+    for step in range(201):
+        predicted = module(xor_train.X.double())[:, 0]
+        loss = nn.functional.binary_cross_entropy(predicted, xor_train.Y.double(), reduction="sum")
+        assert losses[step].item() == pytest.approx(loss.item(), rel=1e-12)
+        if step < 200:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    torch.testing.assert_close(networks.W[-1], module[0].weight.detach(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(networks.W[-1], module[0].weight.detach(), atol=0, rtol=1e-10)
+
+
+def test_numpy_and_hand_written_gradients_reproduce_the_followed_run_to_1e_6():
+    W, b, v, c = (p[0].numpy() for p in xor_train.one_start(42))
+    x, y = xor_train.X.numpy().astype(float), xor_train.Y.numpy().astype(float)
+    _, losses = xor_train.follow(xor_train.one_start(42), steps=3001, lr=0.1)
+    for _ in range(3001):
+        h = np.tanh(x @ W.T + b)  # (4, 2)
+        dz = 1 / (1 + np.exp(-(h @ v + c))) - y  # (4,): ∂L/∂z = ŷ - y
+        dh = dz[:, None] * v * (1 - h**2)  # (4, 2)
+        W, b, v, c = W - 0.1 * dh.T @ x, b - 0.1 * dh.sum(0), v - 0.1 * dz @ h, c - 0.1 * dz.sum()
+    z = np.tanh(x @ W.T + b) @ v + c
+    loss = np.logaddexp(0, np.where(y > 0, -z, z)).sum()
+    assert losses[-1].item() == pytest.approx(loss, rel=1e-6)
 
 
 def test_starts_side_by_side_go_where_each_would_go_alone():
@@ -87,7 +102,7 @@ def test_the_stage_writes_snapshots_whose_line_is_the_output_layers(written):
     assert arrays["hidden"].shape == (61, 4, 2)
     assert arrays["line"].shape == (61, 3)
     start = xor_train.one_start(parameters["seed"])
-    hidden = torch.tanh(xor_train.X @ start.W[0].T + start.b[0])
+    hidden = torch.tanh(xor_train.X.double() @ start.W[0].T + start.b[0])
     torch.testing.assert_close(torch.from_numpy(arrays["hidden"][0]), hidden)
     assert arrays["line"][0].tolist() == [*start.v[0].tolist(), start.c.item()]
     assert arrays["final_losses"].shape == arrays["solved"].shape == (30,)

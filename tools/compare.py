@@ -13,8 +13,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import yaml
 from dvc.utils.flatten import flatten
+from dvc.utils.serialize import parse_yaml
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import binomtest, norm
 
@@ -34,7 +34,7 @@ def read_run(revision):
     params, train, evaluate, history, predictions = found
     predictions = pd.DataFrame(json.loads(predictions)["rows"])
     return {
-        "params": flatten(yaml.safe_load(params)),
+        "params": flatten(parse_yaml(params, "params.yaml")),
         "metrics": json.loads(train) | json.loads(evaluate),
         "history": pd.DataFrame(json.loads(history)["rows"]),
         "actual": predictions["actual"],

@@ -98,9 +98,19 @@ def most_confused(predictions, classes):
     return {"pairs": [[classes[c] for c in pair] for pair in most], "count": int(counts.max())}
 
 
+def flatten(section):
+    """(name, value) of each parameter of a section; members of a group are named group.member."""
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{member}", v) for member, v in value.items())
+        else:
+            yield name, value
+
+
 def list_changes(params, defaults):
     """The parameters that differ from the defaults: full name, value, default."""
     for section, values in params.items():
-        for name, value in values.items():
-            if value != (default := defaults[section].get(name)):
-                yield {"name": f"{section}.{name}", "value": value, "default": default}
+        default = defaults[section] | dict(flatten(defaults[section]))
+        for name, value in flatten(values):
+            if value != default.get(name):
+                yield {"name": f"{section}.{name}", "value": value, "default": default.get(name)}

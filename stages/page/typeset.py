@@ -1,10 +1,12 @@
 """How the page writes formulas, numbers and images."""
 
+import math
 import re
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
 
+import yaml
 from jinja2.ext import Extension
 from latex2mathml.converter import convert as to_mathml
 from PIL import Image
@@ -39,6 +41,13 @@ def format_number(value, form=","):
     if exponent:
         mantissa += "\u202f×\u202f10" + str(int(exponent)).translate(SUPERSCRIPTS)
     return mantissa.replace("-", "−")
+
+
+def format_yaml(value):
+    """A value as params.yaml has it, on one line: null, true, {shift: 2}."""
+    style = {"default_flow_style": True, "sort_keys": False, "width": math.inf}
+    text = yaml.safe_dump(value, allow_unicode=True, **style)
+    return text.removesuffix("...\n").strip()
 
 
 def embed(png):

@@ -32,18 +32,10 @@ class GraphedStep:
         moments = [t for state in self.optimizer.state.values() for t in state.values()]
         return modules + [tensor for tensor in moments if torch.is_tensor(tensor)]
 
-    @torch.no_grad()
-    def restore(self, saved):
-        """Restore (tensor, value) pairs; set tensors that are new, such as momenta, to zero."""
-        for tensor in self.state():
-            tensor.zero_()
-        for tensor, value in saved:
-            tensor.copy_(value)
-
     def capture(self, tensors):
         """A graph, the tensors that it reads, and those that it writes."""
         inputs, graph = [tensor.clone() for tensor in tensors], torch.cuda.CUDAGraph()
-        saved = [(tensor, tensor.detach().clone()) for tensor in self.state()]
+        before = [(tensor, tensor.detach().clone()) for tensor in self.state()]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -57,5 +49,9 @@ class GraphedStep:
             cause = error.__context__ or error  # ending a failed capture raises a second error
             reason = f"could not capture the training step as a CUDA graph: {cause}"
             raise ParameterError("train.device", " ".join(reason.split())) from cause
-        self.restore(saved)
+        with torch.no_grad():
+            for tensor in self.state():  # includes new ones, such as momenta, which start at zero
+                tensor.zero_()
+            for tensor, value in before:
+                tensor.copy_(value)
         return graph, inputs, outputs

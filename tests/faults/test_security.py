@@ -16,7 +16,7 @@ import torch
 from conftest import HERE, ROOT, dvc, make_repository
 
 from common.files import DamagedFileError, read_arrays
-from training.resume import UnfinishedTraining
+from training.checkpoint import Checkpoint
 
 CODE = [*(ROOT / "stages").rglob("*.py"), *(ROOT / "tools").glob("*.py")]
 # What makes code of data; torch.load and yaml.load are looked at by themselves.
@@ -66,15 +66,14 @@ def test_arrays_that_are_code_are_not_run(workspace):
     assert not Path("exploited").exists()
 
 
-def test_a_training_state_that_is_code_is_set_aside(workspace, capsys):
+def test_a_checkpoint_that_is_code_is_moved_aside(workspace, capsys):
     buffer = io.BytesIO()
     torch.save({"key": "k", "model": Attack()}, buffer)
     path = Path(".dvc/tmp/training/k")
     path.parent.mkdir(parents=True)
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-    unfinished = UnfinishedTraining("k")
-    assert unfinished.load() is None
-    assert "starts anew" in capsys.readouterr().err
+    assert Checkpoint("k").load() == []
+    assert "which restarts" in capsys.readouterr().err
     assert not Path("exploited").exists()
 
 

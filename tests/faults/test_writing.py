@@ -1,6 +1,7 @@
 """A disk that is full, and folders that refuse: one line, and what was there is still there."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from conftest import ROOT, outputs, run_stage, small_params
 from test_pipeline import STAGES, path_of
 
 import report
+from training.history import CURVES
 
 
 def outputs_of(stage):
@@ -64,10 +66,12 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(project, written, capsys
     assert run_stage(stage) == 1
     line = f"{path}: could not be written: No space left on device\n"
     assert capsys.readouterr().err == line
-    after = outputs(written)  # but for the state from which a training goes on
-    assert after.keys() == before.keys()
+    after = outputs(written)  # without the checkpoint of the training
     # download_mnist replaces the images of this test by those of scikit-learn.
     others = before.keys() - outputs_of(stage) | {path.as_posix()}
+    if stage == "cnn_train" and output != CURVES:  # which deletes an earlier run's other results
+        others -= {*outputs_of(stage)}
+    assert after.keys() >= others
     assert {name: after[name] for name in others} == {name: before[name] for name in others}
 
 
@@ -84,19 +88,20 @@ def test_a_folder_that_refuses_is_one_line_and_the_old_file_stays(project, writt
     finally:
         path.parent.chmod(0o700)
     assert done.returncode == 1, done.stderr
-    assert done.stderr.splitlines()[-1].endswith(": could not be written: Permission denied")
-    assert done.stderr.count("could not be written") == 1
+    line = done.stderr.splitlines()[-1]
+    assert re.fullmatch(r"\S+: (could not be written: )?Permission denied", line), line
+    assert done.stderr.count("denied") == 1
     assert written()[path.as_posix()] == before
     assert not [name for name in written() if name.endswith(".part")]
 
 
-def test_a_state_that_does_not_fit_ends_the_training_and_keeps_the_last_one(project, written):
+def test_a_checkpoint_that_does_not_fit_ends_the_training_and_keeps_all_results(project, written):
     import resource
 
     before = written()
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # bytes; the state has more
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # bytes; the checkpoint has more
 
     done = start_stage("cnn_train", preexec_fn=limit)
     assert done.returncode == 1
