@@ -22,7 +22,7 @@ def main(precision, batch_size, seconds=10.0):
     inputs = [
         torch.randn(batch_size, channels, side, side)
         .to(precision, memory_format=torch.channels_last)
-        .requires_grad_(channels > 1)  # nobody asks for the gradient of the images
+        .requires_grad_(channels > 1)  # conv1 needs no input gradient
         for _, channels, side in layers
     ]
     gradients = [None] * len(layers)

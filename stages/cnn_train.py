@@ -7,7 +7,8 @@ writes  data/cnn/model.pth          the final network as a state dict (its EMA i
         data/cnn/weights.npz        the same weights as arrays, for stages without torch
         data/cnn/history.csv        one row per epoch: learning rate of its first step, loss and
                                     accuracy of each split. train: during training, on augmented
-                                    images; val and test: after the epoch, in eval mode and float32
+                                    images; val and test: after the epoch, of the EMA, in eval mode
+                                    and float32
         reports/metrics/train.json  loss and accuracy of the final network on the training and
                                     validation images, in eval mode and float32; the SHA-256 of
                                     model.pth; what it was trained with
@@ -45,6 +46,7 @@ from training.optimizer import (
 
 WEIGHTS, HISTORY = "data/cnn/weights.npz", "data/cnn/history.csv"
 METRICS = "reports/metrics/train.json"
+RESULTS = HISTORY, METRICS, MODEL, WEIGHTS  # written when the run is complete
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -125,28 +127,30 @@ def main(
     history = checkpoint.load(place)
     if history:
         print(f"continuing after epoch {len(history)} of {epochs}")
+        write_curves(history, stale=RESULTS)
 
     # training
     for epoch in range(len(history) + 1, epochs + 1):
-        started, first = time.perf_counter(), (epoch - 1) * batches
+        started, first_step = time.perf_counter(), (epoch - 1) * batches
         order = shuffled_batches(len(labels), batch_size, seed, epoch, place)
         generator = epoch_generator(seed, epoch, place)
-        distortions = draw_epoch(augment, first, batches, steps, batch_size, generator)
+        distortions = draw_epoch(augment, first_step, batches, steps, batch_size, generator)
         losses, correct = torch.empty(2, batches, device=place)
         for i, batch in enumerate(tqdm(order, f"epoch {epoch}", leave=False, disable=None)):
-            losses[i], correct[i] = step(batch, lrs[first + i], decays[first + i], distortions[i])
+            lr_now, decay = lrs[first_step + i], decays[first_step + i]
+            losses[i], correct[i] = step(batch, lr_now, decay, distortions[i])
 
-        row = {"epoch": epoch, "lr": lrs[first].item(), "train_loss": losses.mean().item()}
+        row = {"epoch": epoch, "lr": lrs[first_step].item(), "train_loss": losses.mean().item()}
         row["train_acc"] = correct.mean().item() / batch_size
         speed = batches * batch_size / (time.perf_counter() - started)
         for split in ("val", "test"):
             row |= evaluate(ema_model, split, *splits[split])
-        if problem := find_divergence(row, losses, lrs[first:]):
+        if problem := find_divergence(row, losses, lrs[first_step:]):
             checkpoint.remove()
             raise ParameterError("train.lr", problem)
         history.append(row)
         checkpoint.save(history)
-        write_curves(history, results=[HISTORY, METRICS, MODEL, WEIGHTS])
+        write_curves(history, stale=RESULTS)
         shown = "val_acc" if "val_acc" in row else "train_acc"
         line = f"epoch {epoch:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
         print(f"{line}  {speed:,.0f} images/s", flush=True)

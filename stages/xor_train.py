@@ -1,8 +1,8 @@
 """Train a 2-2-1 perceptron on XOR: one network, step by step, with and without its hidden
 activation; then many random starts.
 
-The single network is computed in float64, so that other implementations can reproduce it to 1e-6,
-and the random starts in float32.
+The single network runs in float64, so other implementations can reproduce it to 1e-6. The random
+starts run in float32.
 
 reads   params.yaml: xor
 writes  data/xor.npz              after 0, 1, … steps: losses and linear_losses (steps + 1,),

@@ -50,12 +50,12 @@ class DigitClassification(nn.Module):
 
 
 def scale(images):
-    """Pixels (n, 28, 28) from 0 to 255 as (n, 1, 28, 28) float32 from -1 to 1, channels last."""
-    return (images[:, None].float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    """Pixels (n, 28, 28) from 0 to 255 as (n, 1, 28, 28) float32 from -1 to 1."""
+    return images[:, None].float() / 127.5 - 1
 
 
 def fold_batch_norm(model):
-    """A copy in eval mode, with each BatchNorm folded into the layer before it: 20 % faster."""
+    """A copy in eval mode, with each BatchNorm folded into the layer before it."""
     model = deepcopy(model).eval()
     for k in (1, 2, 3):
         conv, bn = getattr(model, f"conv{k}"), getattr(model, f"bn{k}")

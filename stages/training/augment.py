@@ -54,12 +54,12 @@ def draw_distortions(count, augment, generator):
     return coefficients
 
 
-def draw_epoch(augment, first, batches, steps, batch_size, generator):
-    """A list of `batches` draws, for the steps from `first` on: coefficients (batch_size, 2, 3 or
-    84), or None for a step without augmentation.
+def draw_epoch(augment, first_step, batches, steps, batch_size, generator):
+    """Coefficients (batch_size, 2, 3 or 84) for each of the `batches` steps from `first_step` on;
+    None for a step without augmentation.
     """
     augmented = round(augment.until * steps) if augment else 0
-    count = min(max(augmented - first, 0), batches)
+    count = min(max(augmented - first_step, 0), batches)
     if not count:
         return [None] * batches
     draws = draw_distortions(count * batch_size, augment, generator).split(batch_size)

@@ -40,7 +40,7 @@ def make_key(files, *settings):
 class Checkpoint:
     """The history of a run and the state of its parts: objects with a state_dict, by name.
 
-    Of two equal runs at once, only the first one has a checkpoint.
+    Of two identical runs at once, only the first one has a checkpoint.
     """
 
     def __init__(self, key, **parts):
@@ -52,7 +52,7 @@ class Checkpoint:
         with suppress(Timeout):
             self.lock.acquire(blocking=False)
         if not self.lock.is_locked:
-            print("an equal training runs elsewhere: this one saves no checkpoint", file=sys.stderr)
+            print("an identical run is in progress; this one saves no checkpoint", file=sys.stderr)
 
     def load(self, device="cpu"):
         """Restore all parts; return the history, [] without a checkpoint.
@@ -71,7 +71,7 @@ class Checkpoint:
                     return saved["history"]
         damaged = self.path.with_suffix(".damaged")
         self.path.replace(damaged)
-        print(f"{damaged}: not a checkpoint of this training, which restarts", file=sys.stderr)
+        print(f"{damaged}: not a checkpoint of this run; training restarts", file=sys.stderr)
         return []
 
     def save(self, history):

@@ -6,10 +6,11 @@ from common.params import ParameterError
 
 
 class GraphedStep:
-    """step(*tensors), captured at its first call for each number of tensors, then replayed.
+    """step(*tensors), captured on the first call for each number of tensors, then replayed.
 
-    Arguments that are None are left out. The step may modify `models` and the state of `optimizer`,
-    which are restored after each capture: the warm-up before it modifies them, too.
+    None arguments are dropped. The next call overwrites the returned tensors. Load checkpoints
+    before the first call: optimizer.load_state_dict replaces tensors that a graph would keep.
+    Capture restores the models and the optimizer state, because its warm-up steps modify them.
     """
 
     def __init__(self, step, models, optimizer):
@@ -47,8 +48,10 @@ class GraphedStep:
                 outputs = self.step(*inputs)
         except RuntimeError as error:
             cause = error.__context__ or error  # ending a failed capture raises a second error
-            reason = f"could not capture the training step as a CUDA graph: {cause}"
-            raise ParameterError("train.device", " ".join(reason.split())) from cause
+            reason = " ".join(
+                f"could not capture the training step as a CUDA graph: {cause}".split()
+            )
+            raise ParameterError("train.device", f"{reason}; try cpu, got 'cuda'") from cause
         with torch.no_grad():
             for tensor in self.state():  # includes new ones, such as momenta, which start at zero
                 tensor.zero_()

@@ -26,22 +26,22 @@ def read_tensors(path, device):
     return images, labels.long()
 
 
-def count_batches(images, batch_size):
+def count_batches(count, batch_size):
     """Whole batches per epoch; ParameterError if there is none."""
-    if batch_size > images:
-        limit = f"should be at most {images:,}, the number of training images"
+    if batch_size > count:
+        limit = f"should be at most {count:,}, the number of training images"
         raise ParameterError("train.batch_size", f"{limit}, got {batch_size}")
-    return images // batch_size
+    return count // batch_size
 
 
-def shuffled_batches(images, batch_size, seed, epoch, device="cpu"):
-    """The indices 0 … images - 1 in an order derived from (seed, epoch), as whole batches.
+def shuffled_batches(count, batch_size, seed, epoch, device="cpu"):
+    """The indices 0 … count - 1 in an order derived from (seed, epoch), as whole batches.
 
     The incomplete last batch is dropped: BatchNorm cannot train on a single image.
     """
     # NumPy hashes both numbers; torch's CPU generator would use the low 32 bits of a sum.
-    order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(images)).to(device)
-    return order[: images - images % batch_size].split(batch_size)
+    order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count)).to(device)
+    return order[: count - count % batch_size].split(batch_size)
 
 
 def epoch_generator(seed, epoch, device):

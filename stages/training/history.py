@@ -28,21 +28,24 @@ def evaluate(model, split, images, labels):
 
 
 def find_divergence(row, losses, lrs):
-    """A description of the epoch's first step with an infinite or NaN loss, or None."""
+    """A description of the epoch's first step with an infinite or NaN loss; None if all is finite.
+
+    It names the last step if only an evaluation after the epoch is not finite.
+    """
     diverged = losses.isfinite().logical_not().nonzero().flatten().tolist()
     if not diverged and all(map(isfinite, row.values())):
         return None
     step = [*diverged, len(losses) - 1][0]
     found = f"the loss is not finite in epoch {row['epoch']}, step {step + 1}"
-    return f"{found}, at a learning rate of {lrs[step]:.2g}; try a lower peak"
+    return f"{found}, at a learning rate of {lrs[step]:.2g}; try a lower one"
 
 
-def write_curves(history, results):
+def write_curves(history, stale):
     """Replace the file that `dvc plots` draws from, during training.
 
-    Files in `results` are deleted first: they belong to an earlier run, and if this one is
-    interrupted, its curves must not stand beside them.
+    The `stale` results of an earlier run are deleted first, so that an interrupted run never leaves
+    its curves beside them.
     """
-    for path in results:
+    for path in stale:
         Path(path).unlink(missing_ok=True)
     write_rows(CURVES, pd.DataFrame(history, columns=COLUMNS))

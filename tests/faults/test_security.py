@@ -73,7 +73,7 @@ def test_a_checkpoint_that_is_code_is_moved_aside(workspace, capsys):
     path.parent.mkdir(parents=True)
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     assert Checkpoint("k").load() == []
-    assert "which restarts" in capsys.readouterr().err
+    assert "training restarts" in capsys.readouterr().err
     assert not Path("exploited").exists()
 
 

@@ -101,7 +101,9 @@ def test_a_checkpoint_that_does_not_fit_ends_the_training_and_keeps_all_results(
     before = written()
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # bytes; the checkpoint has more
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (200_000, 200_000)
+        )  # bytes; the checkpoint has more
 
     done = start_stage("cnn_train", preexec_fn=limit)
     assert done.returncode == 1
