@@ -5,6 +5,7 @@ import inspect
 import io
 import math
 import time
+from dataclasses import astuple, is_dataclass
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -92,7 +93,11 @@ def files():
 
 
 def is_sound(value):
-    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    """A string, a finite number, null, or a group of these."""
+    if is_dataclass(value):
+        return all(map(is_sound, astuple(value)))
+    number = isinstance(value, float) and math.isfinite(value)
+    return number or value is None or isinstance(value, str | int)
 
 
 @settings(

@@ -1,0 +1,48 @@
+"""Two branches with other parameters and results are merged: what `dvc repro` leaves is what the
+merged parameters compute."""
+
+import subprocess
+
+import pytest
+from conftest import HERE, commit, copy_of, dvc, git
+from test_pipeline import change
+
+
+@pytest.fixture(scope="module")
+def branches(first_run, tmp_path_factory):
+    """A repository on branch `ours`, beside `theirs`; both have changed and run `surfaces`."""
+    folder = copy_of(first_run, tmp_path_factory.mktemp("merges") / "project")
+    git(folder, "branch", "theirs")
+    for branch, name, value in (("ours", "tolerance", 0.05), ("theirs", "extent", 4.0)):
+        git(folder, "checkout", "--quiet", *(["-b"] if branch == "ours" else []), branch)
+        change(folder, "surfaces", name, value)
+        dvc(folder, "repro", "--quiet", "surfaces")
+        commit(folder)
+    git(folder, "checkout", "--quiet", "ours")
+    dvc(folder, "checkout", "--quiet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "strategy", [["-X", "theirs"], ["-X", "ours"], ["-s", "ours"], []], ids=" ".join
+)
+def test_merged_results_are_those_of_the_merged_parameters(branches, strategy):
+    start = git(branches, "rev-parse", "HEAD")
+    command = ["git", "merge", "--quiet", "--no-edit", *strategy, "theirs"]
+    merged = subprocess.run(command, cwd=branches, env=HERE, capture_output=True, text=True)
+    if merged.returncode:  # a conflict: the user takes one side, then runs `dvc repro`
+        assert "CONFLICT" in merged.stdout
+        git(branches, "checkout", "--ours", "dvc.lock", "reports")
+        commit(branches)
+    else:
+        assert strategy
+    params = (branches / "params.yaml").read_text()
+    assert ("extent: 4.0" in params) == (strategy != ["-s", "ours"])
+    assert "tolerance: 0.05" in params
+
+    dvc(branches, "repro", "--quiet", "surfaces")
+    metrics = (branches / "reports/metrics/surfaces.json").read_bytes()
+    dvc(branches, "repro", "--quiet", "--force", "surfaces")
+    assert (branches / "reports/metrics/surfaces.json").read_bytes() == metrics
+    git(branches, "reset", "--quiet", "--hard", start)
+    dvc(branches, "checkout", "--quiet")
