@@ -24,3 +24,13 @@ def test_the_assignments_loop_learns(images):
 def test_the_floor_is_measured(precision):
     (line,) = lines("floor.py", precision, "16", "0.1")
     assert re.fullmatch(r"[\d,]+ images/s", line)
+
+
+def test_bench_runs_the_stage_and_finds_its_speed(images, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import bench
+
+    printed, seconds, memory = bench.train(epochs=1, batch_size=16, precision="float32")
+    assert re.search(r"[\d,]+ images/s", printed)
+    assert seconds > 0
+    assert memory > 100  # MB

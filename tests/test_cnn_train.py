@@ -7,6 +7,7 @@ import torch
 from conftest import train
 from torch import nn
 
+import cnn_train
 from common.files import read_arrays
 from common.mnist import TRAIN, read_images
 from common.model import DigitClassification, fold_batch_norm, predict, scale
@@ -177,6 +178,7 @@ def test_a_missing_device_is_refused_by_name(images):
         {"precision": "float32"},
         {"precision": "bfloat16", "optimizer": "adam", "lr": 0.01},
         {"precision": "bfloat16", "augment": None, "ema": 0},
+        {"precision": "bfloat16", "compile": True},
     ],
 )
 def test_on_a_gpu_two_runs_give_equal_bytes_and_learn(images, written, changes):
@@ -188,12 +190,12 @@ def test_on_a_gpu_two_runs_give_equal_bytes_and_learn(images, written, changes):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_the_graph_computes_what_the_eager_step_does(images, monkeypatch):
-    import cnn_train
-
-    train(device="cuda")
-    graph = pd.read_csv("data/cnn/history.csv")
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_on_a_gpu_the_graph_computes_what_the_eager_step_does(images, monkeypatch, optimizer):
+    train(device="cuda", optimizer=optimizer)
+    graph, trained = pd.read_csv("data/cnn/history.csv"), read_state("data/cnn/model.pth")
     monkeypatch.setattr(cnn_train, "GraphedStep", lambda step, *_: step)
-    train(device="cuda")
+    train(device="cuda", optimizer=optimizer)
     eager = pd.read_csv("data/cnn/history.csv")
     assert graph["train_loss"].tolist() == pytest.approx(eager["train_loss"].tolist(), rel=1e-4)
+    torch.testing.assert_close(trained, read_state("data/cnn/model.pth"), atol=1e-4, rtol=1e-3)
