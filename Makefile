@@ -19,13 +19,16 @@ SET ?=
 RUNS ?=
 # How many runs `make sweep` has at once: half as many as there are cores, without it.
 JOBS ?=
+# Whether `make verify` leaves out the CNN: 1 for yes.
+QUICK ?=
 # Whether `make doctor` mends what it finds: 1 for yes.
 FIX ?=
 
-.PHONY: help setup demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock why schema
+.PHONY: help setup verify demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock why schema
 help:
 	@echo "make demo         the whole pipeline on 1,797 digits, offline, in about a minute"
 	@echo "make repro        the whole pipeline on MNIST"
+	@echo "make verify       are the committed results reproducible here? QUICK=1 without the CNN"
 	@echo "make pdf          reports/report.pdf, the page as a document, with an installed Chromium"
 	@echo
 	@echo "make why          what changed, what would run because of it, and about how long"
@@ -94,6 +97,10 @@ why: $(READY)
 repro: $(READY)
 	$(ACTIVE) dvc repro
 	@echo "The page is reports/index.html, the metrics are in reports/metrics."
+	@$(ACTIVE) python tools/verify.py --here
+
+verify: $(READY)
+	@$(ACTIVE) python tools/verify.py $(if $(filter 1,$(QUICK)),--quick)
 
 # A profile of its own, since one that is in use would take the page and print nothing. Chromium has
 # no sandbox for root, who is the user in containers.

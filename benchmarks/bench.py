@@ -105,7 +105,7 @@ def measure_time():
         rows[0] |= {f"s to {target}": next(reached, None)}
     for count in (1, 2):
         _, seconds, _ = train(epochs=count)
-        accuracy = pd.read_csv("data/cnn/history.csv")["test_acc"].iloc[-1]
+        accuracy = pd.read_csv("data/network/history.csv")["test_acc"].iloc[-1]
         epochs = f"{count} epoch{'s' if count > 1 else ''}"
         row = {"": f"ours, {epochs}, the whole process", "test accuracy": accuracy}
         row |= {f"s to {t}": round(seconds, 1) for t, least in TARGETS.items() if accuracy >= least}

@@ -1,58 +1,55 @@
-"""Train the convolutional network of the assignment, and evaluate it on every split.
+"""Train the convolutional network of the assignment.
 
 reads   params.yaml: train
         data/mnist/train.npz        training images; a fraction is held out for validation
         data/mnist/test.npz         test images, for reporting only
-writes  data/cnn/model.pth          the final network as a state dict (its EMA if train.ema > 0)
-        data/cnn/weights.npz        the same weights as arrays, for stages without torch
-        data/cnn/history.csv        one row per epoch: learning rate of its first step, loss and
+writes  data/network/model.pth          the final network as a state dict (its EMA if train.ema > 0)
+        data/network/weights.npz        the same weights as arrays, for stages without torch
+        data/network/history.csv        one row per epoch: learning rate of its first step, loss and
                                     accuracy of each split. train: during training, on augmented
                                     images; val and test: after the epoch, of the EMA, in eval mode
                                     and float32
         reports/metrics/train.json  loss and accuracy of the final network on the training and
-                                    validation images, in eval mode and float32; the SHA-256 of
-                                    model.pth; what it was trained with
+                                    validation images, in eval mode and float32; the machine
         reports/plots/history.json  the history for `dvc plots`, replaced after every epoch
 """
 
 import time
 from typing import Annotated, Literal
 
-import pandas as pd
 import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from common.files import write_arrays, write_bytes, write_metrics, write_table
+from common.files import write_arrays, write_bytes, write_table
 from common.mnist import TEST, TRAIN
-from common.model import MODEL, PARAMETERS, DigitClassification, scale
-from common.params import ParameterError, run
-from common.weights import detach_state, fingerprint, pack_state
+from common.model import MODEL, DigitClassification, scale
+from common.params import ParameterError
+from common.results import metrics_path
+from common.stage import run
+from common.weights import detach_state, pack_state
 from training import machine
 from training.augment import Augment, distort, draw_epoch
 from training.checkpoint import Checkpoint, make_key
 from training.cuda_graph import GraphedStep
 from training.data import count_batches, epoch_generator, read_splits, shuffled_batches
-from training.history import COLUMNS, evaluate, find_divergence, write_curves
-from training.optimizer import (
-    averaged_tensors,
-    ema_decays,
-    learning_rates,
-    make_ema_model,
-    make_optimizer,
-    update_ema,
+from training.history import (
+    describe_splits,
+    evaluate,
+    find_divergence,
+    make_table,
+    write_curves,
 )
+from training.optimizer import ema_decays, learning_rates, make_ema, make_optimizer
 
-WEIGHTS, HISTORY = "data/cnn/weights.npz", "data/cnn/history.csv"
-METRICS = "reports/metrics/train.json"
-RESULTS = HISTORY, METRICS, MODEL, WEIGHTS  # written when the run is complete
+WEIGHTS, HISTORY = "data/network/weights.npz", "data/network/history.csv"
+RESULTS = HISTORY, MODEL, WEIGHTS  # written when the run is complete
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-def make_step(model, ema_model, optimizer, images, labels, label_smoothing, autocast, compiled):
+def make_step(model, update_ema, optimizer, images, labels, label_smoothing, autocast, compiled):
     """The training step: a function of tensors that never synchronises with the host."""
-    averages, values = averaged_tensors(ema_model), averaged_tensors(model)
 
     def forward(pixels, targets):
         with autocast:
@@ -72,8 +69,7 @@ def make_step(model, ema_model, optimizer, images, labels, label_smoothing, auto
         loss.backward()
         optimizer.param_groups[0]["lr"].copy_(lr)
         optimizer.step()
-        if ema_model is not model:
-            update_ema(averages, values, ema_decay)
+        update_ema(ema_decay)
         return loss.detach(), (logits.argmax(1) == targets).sum()
 
     return step
@@ -113,11 +109,11 @@ def main(
     # model, optimizer, schedules
     torch.manual_seed(seed)
     model = DigitClassification().to(place, memory_format=torch.channels_last)
-    ema_model = make_ema_model(model) if ema else model
+    ema_model, update_ema = make_ema(model) if ema else (model, lambda decay: None)
     opt = make_optimizer(optimizer, model, weight_decay)
     lrs = learning_rates(lr, steps, schedule, warmup).to(place)
     decays = ema_decays(ema, steps).to(place)
-    step = make_step(model, ema_model, opt, images, labels, label_smoothing, autocast, compile)
+    step = make_step(model, update_ema, opt, images, labels, label_smoothing, autocast, compile)
     if place.type == "cuda":
         step = GraphedStep(step, [model, ema_model], opt)
 
@@ -127,7 +123,7 @@ def main(
     history = checkpoint.load(place)
     if history:
         print(f"continuing after epoch {len(history)} of {epochs}")
-        write_curves(history, stale=RESULTS)
+        write_curves(history, stale=(*RESULTS, metrics_path("train")))
 
     # training
     for epoch in range(len(history) + 1, epochs + 1):
@@ -140,34 +136,28 @@ def main(
             lr_now, decay = lrs[first_step + i], decays[first_step + i]
             losses[i], correct[i] = step(batch, lr_now, decay, distortions[i])
 
+        speed = batches * batch_size / (time.perf_counter() - started)
         row = {"epoch": epoch, "lr": lrs[first_step].item(), "train_loss": losses.mean().item()}
         row["train_acc"] = correct.mean().item() / batch_size
-        speed = batches * batch_size / (time.perf_counter() - started)
         for split in ("val", "test"):
-            row |= evaluate(ema_model, split, *splits[split])
+            row[f"{split}_loss"], row[f"{split}_acc"] = evaluate(ema_model, *splits[split])
         if problem := find_divergence(row, losses, lrs[first_step:]):
             checkpoint.remove()
             raise ParameterError("train.lr", problem)
         history.append(row)
         checkpoint.save(history)
-        write_curves(history, stale=RESULTS)
-        shown = "val_acc" if "val_acc" in row else "train_acc"
+        write_curves(history, stale=(*RESULTS, metrics_path("train")))
+        shown = "train_acc" if row["val_acc"] is None else "val_acc"
         line = f"epoch {epoch:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
         print(f"{line}  {speed:,.0f} images/s", flush=True)
 
     # results
     state = detach_state(ema_model)
-    weights = pack_state(state)
-    metrics = evaluate(ema_model, "train", images, labels)
-    metrics |= {name: value for name, value in history[-1].items() if name.startswith("val_")}
-    metrics |= {"weights": fingerprint(weights), "parameters": PARAMETERS}
-    metrics |= {"images": len(labels), "held_out": len(splits["val"][1])}
-    metrics |= machine.describe(place, dtype)
-    write_table(HISTORY, pd.DataFrame(history, columns=COLUMNS))
+    write_table(HISTORY, make_table(history))
     write_arrays(WEIGHTS, **{name: tensor.numpy() for name, tensor in state.items()})
-    write_bytes(MODEL, weights)
-    write_metrics(METRICS, metrics)
+    write_bytes(MODEL, pack_state(state))
     checkpoint.remove()
+    return describe_splits(ema_model, splits) | {"machine": [machine.describe(place, dtype)]}
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""Measure the trained network on the whole test set: eval mode, float32, without gradients.
+"""Evaluate the trained network on the test set, in eval mode and float32.
 
 reads   params.yaml: evaluate
-        data/mnist/test.npz            the test images
-        data/cnn/model.pth             the trained network, which must be the one that
-        reports/metrics/train.json     describes
-writes  data/predictions.csv           a row an image, in order: actual, predicted, probability of
-                                       the predicted class and of the actual one
-        reports/metrics/evaluate.json  accuracy with its 95 % interval, loss, errors, expected
-                                       calibration error, accuracy where eval() is left out, in
-                                       batches as they come and of one class, and recall of each
-        reports/plots/predictions.json actual and predicted, for `dvc plots`
+        data/mnist/test.npz             the test images
+        data/network/model.pth              the trained network
+        reports/metrics/train.json      its provenance
+writes  data/predictions.csv            one row per image, in order: actual and predicted class, and
+                                        the probability of each
+        reports/metrics/evaluate.json   accuracy and its 95 % interval, errors, loss, expected
+                                        calibration error (ECE), recall of each class, and the
+                                        accuracy in train mode: without eval(), in batches of all
+                                        classes and of one class
+        reports/plots/predictions.json  actual and predicted, for `dvc plots`
 """
 
 from copy import deepcopy
@@ -20,12 +21,14 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from common.files import read_metrics, write_metrics, write_rows, write_table
+from common.files import write_rows, write_table
 from common.mnist import TEST, read_images
 from common.model import MODEL, DigitClassification, predict, scale
-from common.params import run
+from common.stage import run
 from common.statistics import wilson_interval
 from common.weights import read_state
+
+PREDICTIONS, ROWS = "data/predictions.csv", "reports/plots/predictions.json"
 
 
 def expected_calibration_error(confidence, correct, bins):
@@ -41,24 +44,23 @@ def expected_calibration_error(confidence, correct, bins):
 
 
 def accuracy(actual, predicted):
-    """The share of the images (n,) whose class was recognised."""
+    """The fraction of correct predictions, for classes (n,)."""
     return (predicted == actual).double().mean().item()
 
 
 def recall(actual, predicted, classes=10):
-    """The share of each class's images that was recognised: (classes,)."""
+    """The fraction of each class's images that are classified correctly: (classes,)."""
     hits = torch.bincount(actual[actual == predicted], minlength=classes)
     return hits.double() / torch.bincount(actual, minlength=classes)
 
 
 @torch.no_grad()
-def predict_without_eval(model, images, batch_size):
-    """The classes (n,) that a network in training mode predicts: BatchNorm normalises each batch by
-    itself.
+def predict_in_train_mode(model, images, batch_size):
+    """The predicted classes (n,) in train mode: BatchNorm uses the statistics of each batch.
 
-    Batches are of batch_size images or more, so that no small one is left over, or of all where
-    there are fewer. ValueError for a single image, which has no variance. The network's running
-    statistics stay as they are, where the assignment's notebook let them take in the test images.
+    Batches have at least batch_size images, or all images if there are fewer. ValueError for a
+    single image, which has no variance. The model's running statistics do not change; in the
+    assignment's notebook they absorb the test images.
     """
     model = deepcopy(model).train()
     batches = images.tensor_split(max(1, len(images) // batch_size))
@@ -66,10 +68,10 @@ def predict_without_eval(model, images, batch_size):
 
 
 def predict_by_class(model, images, labels, batch_size):
-    """The same where every batch holds images of one class only: the worst that can happen."""
+    """The same with images of a single class in each batch: the worst case."""
     predicted = torch.empty_like(labels)
     for of_class in (labels == label for label in labels.unique()):
-        predicted[of_class] = predict_without_eval(model, images[of_class], batch_size)
+        predicted[of_class] = predict_in_train_mode(model, images[of_class], batch_size)
     return predicted
 
 
@@ -79,28 +81,29 @@ def main(
 ):
     images, actual = map(torch.from_numpy, read_images(TEST))
     model = DigitClassification()
-    model.load_state_dict(read_state(MODEL, expected=read_metrics("train")["weights"]))
+    model.load_state_dict(read_state(MODEL))
     model.to(memory_format=torch.channels_last)
     logits = predict(model, images)
 
     probabilities = logits.softmax(1)
     confidence, predicted = probabilities.max(1)
     correct = predicted == actual
-    mixed = predict_without_eval(model, images, batch_size)
+    mixed = predict_in_train_mode(model, images, batch_size)
     by_class = predict_by_class(model, images, actual, batch_size)
-    low, high = wilson_interval(correct.sum().item(), len(actual))
+    errors = (~correct).sum().item()
+    low, high = wilson_interval(len(actual) - errors, len(actual))
     metrics = {
         "accuracy": accuracy(actual, predicted),
-        "low": low,
-        "high": high,
-        "errors": (~correct).sum().item(),
+        "errors": errors,
         "loss": cross_entropy(logits, actual).item(),
         "ece": expected_calibration_error(confidence, correct, calibration_bins),
-        "no_eval": accuracy(actual, mixed),
-        "no_eval_by_class": accuracy(actual, by_class),
+        "interval": [low, high],
+        "train_mode": [
+            {"batches": "all classes", "accuracy": accuracy(actual, mixed)},
+            {"batches": "one class", "accuracy": accuracy(actual, by_class)},
+        ],
+        "recall": recall(actual, predicted).tolist(),
     }
-    metrics |= {f"recall_{c}": share for c, share in enumerate(recall(actual, predicted).tolist())}
-
     predictions = pd.DataFrame(
         {
             "actual": actual,
@@ -109,14 +112,13 @@ def main(
             "probability_actual": probabilities.gather(1, actual[:, None])[:, 0],
         }
     )
-    write_table("data/predictions.csv", predictions)
-    write_rows("reports/plots/predictions.json", predictions[["actual", "predicted"]])
-    write_metrics("reports/metrics/evaluate.json", metrics)
+    write_table(PREDICTIONS, predictions)
+    write_rows(ROWS, predictions[["actual", "predicted"]])
     print(
         f"test accuracy {metrics['accuracy']:.2%} ({low:.2%} to {high:.2%}), "
-        f"{metrics['errors']} {'error' if metrics['errors'] == 1 else 'errors'} "
-        f"in {len(actual):,} images"
+        f"{errors} {'error' if errors == 1 else 'errors'} in {len(actual):,} images"
     )
+    return metrics
 
 
 if __name__ == "__main__":

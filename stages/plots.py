@@ -1,26 +1,31 @@
 """Draw every figure from what the other stages computed.
 
 reads   params.yaml: plots
-        data/surfaces.npz, data/xor.npz, data/cnn/history.csv, data/cnn/weights.npz,
+        data/surfaces.npz, data/xor.npz, data/network/history.csv, data/network/weights.npz,
         data/predictions.csv, data/mnist/test.npz, reports/metrics/*.json
 writes  reports/figures/*.png          for light pages, and for print
-        data/figures_dark/*.png        the same charts for dark pages
+        data/plots_dark/*.png        the same charts for dark pages
+        reports/metrics/plots.json     their provenance
 """
 
+import os
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
+# Before the import, which fails if a notebook has set a backend that is not installed.
+os.environ |= {"MPLBACKEND": "Agg", "MATPLOTLIBRC": os.devnull}
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from PIL import Image
 from pydantic import Field
 
-from common.files import read_arrays, read_metrics, write_bytes
+from common.files import read_arrays, write_bytes
 from common.mnist import TEST, read_names
-from common.params import run
+from common.results import read_metrics
+from common.stage import run
 from figures import cnn, surfaces, xor
 
 # The page shows these in its own way on a screen, and as they are in print.
@@ -51,33 +56,37 @@ def main(
     view = {"elev": elevation, "azim": azimuth}
     fields, neuron = read_arrays("data/surfaces.npz"), read_metrics("surfaces")
     perceptron, solving = read_arrays("data/xor.npz"), read_metrics("xor")
-    history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
+    history, predictions = (
+        pd.read_csv("data/network/history.csv"),
+        pd.read_csv("data/predictions.csv"),
+    )
     test = read_arrays(TEST)
     name, classes = read_names(test)
-    filters = read_arrays("data/cnn/weights.npz")["conv1.weight"]
+    filters = read_arrays("data/network/weights.npz")["conv1.weight"]
 
     figures = {
-        "sigmoid": lambda: surfaces.draw_sigmoid(fields, neuron, view),
-        "relu": lambda: surfaces.draw_relu(fields, neuron, view),
+        "sigmoid": lambda: surfaces.draw_sigmoid(fields, view),
+        "relu": lambda: surfaces.draw_relu(fields, view),
         "cut": lambda: surfaces.draw_cut(fields),
         "descents": lambda: surfaces.draw_descents(fields, neuron),
         "xor_snapshots": lambda: xor.draw_snapshots(perceptron, solving),
-        "xor_losses": lambda: xor.draw_losses(perceptron, solving),
+        "xor_losses": lambda: xor.draw_losses(perceptron),
         "history": lambda: cnn.draw_history(history, name),
         "confusion": lambda: cnn.draw_confusion(predictions, classes, name),
         "recall": lambda: cnn.draw_recall(predictions, classes, name),
         "mistakes": lambda: cnn.draw_mistakes(test["images"], predictions, classes, name, mistakes),
         "filters": lambda: cnn.draw_filters(filters, name),
     }
-    matplotlib.use("Agg")
     here = Path(__file__).parent
-    plt.style.use(here / "figures.mplstyle")
+    plt.switch_backend("Agg")  # a matplotlibrc in this folder may name another
+    plt.style.use(["default", here / "figures.mplstyle"])
     for file, draw in figures.items():
         write_bytes(f"reports/figures/{file}.png", png(draw(), dpi))
     with plt.style.context(here / "figures_dark.mplstyle"):
         for file in figures.keys() - LIGHT_ONLY:
-            write_bytes(f"data/figures_dark/{file}.png", png(figures[file](), dpi))
+            write_bytes(f"data/plots_dark/{file}.png", png(figures[file](), dpi))
     print(f"{len(figures)} figures in reports/figures/")
+    return {}
 
 
 if __name__ == "__main__":

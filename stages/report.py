@@ -2,8 +2,8 @@
 
 reads   params.yaml: report, and the other sections, which the page quotes
         stages/page/                        the text as templates, their style and script
-        data/surfaces.npz, data/xor.npz, data/mnist/*.npz, data/cnn/{weights.npz,history.csv},
-        data/predictions.csv, data/figures_dark/*.png, reports/figures/*.png,
+        data/surfaces.npz, data/xor.npz, data/mnist/*.npz, data/network/{weights.npz,history.csv},
+        data/predictions.csv, data/plots_dark/*.png, reports/figures/*.png,
         reports/metrics/*.json
 writes  reports/index.html                  a single file that needs no other and no network
 """
@@ -21,9 +21,11 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
-from common.files import read_arrays, read_metrics, write_bytes
+from common.files import read_arrays, write_bytes
 from common.mnist import TEST, TRAIN, read_names
-from common.params import read_section, run
+from common.params import read_section
+from common.results import read_metrics
+from common.stage import run
 from page import facts
 from page.typeset import Mathematics, embed_folder, format_number, format_yaml
 
@@ -54,9 +56,12 @@ def main(
 
     defaults = yaml.safe_load((PAGE / "defaults.yaml").read_text(encoding="utf-8"))
     params = {section: read_section(section) for section in defaults}
-    metrics = {stage: read_metrics(stage) for stage in STAGES}
+    metrics = {stage: facts.name_details(read_metrics(stage)) for stage in STAGES}
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
-    history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
+    history, predictions = (
+        pd.read_csv("data/network/history.csv"),
+        pd.read_csv("data/predictions.csv"),
+    )
     read_arrays(TRAIN)  # its hash is quoted: it must be sound
     test = read_arrays(TEST)
     images, (dataset, classes) = test["images"], read_names(test)
@@ -73,14 +78,14 @@ def main(
         neuron=facts.describe_neuron(fields),
         surfaces=facts.turnable(fields, points),
         film=facts.film(perceptron, frames),
-        layers=[*facts.list_layers(read_arrays("data/cnn/weights.npz"))],
+        layers=[*facts.list_layers(read_arrays("data/network/weights.npz"))],
         course=facts.follow_accuracy(history),
         images=len(images),
         confused=facts.most_confused(predictions, classes),
         missed_most=classes[int(np.argmin(recall))],
         mistakes=[*facts.list_mistakes(predictions, images, classes, mistakes)],
         light=embed_folder("reports/figures"),
-        dark=embed_folder("data/figures_dark"),
+        dark=embed_folder("data/plots_dark"),
         hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},
         style=(PAGE / "style.css").read_text(encoding="utf-8"),
         script=script,

@@ -9,9 +9,9 @@ writes  data/surfaces.npz              weight (n,), bias (n,), target (), and pe
                                        cut_* (n,): each field along the weight at bias 0;
                                        start (): w = b of the corner where the descents start;
                                        descent_l2, descent_ce: ŷ after 0, 1, … steps
-        reports/metrics/surfaces.json  sum of each loss, extremes of each loss and gradient, w + b
-                                       where a gradient has them, and the steps each descent took,
-                                       absent for one that did not arrive
+        reports/metrics/surfaces.json  sum of each loss; steps of each descent, absent if it did not
+                                       reach the target; fields: extremes of each loss and gradient,
+                                       and w + b at those of a gradient
 """
 
 from math import tanh
@@ -21,8 +21,10 @@ import torch
 from pydantic import Field
 from torch.nn.functional import logsigmoid
 
-from common.files import write_arrays, write_metrics
-from common.params import run
+from common.files import write_arrays
+from common.stage import run
+
+SURFACES = "data/surfaces.npz"
 
 
 def squared_error(output, target):
@@ -105,15 +107,14 @@ def main(
     torch.testing.assert_close(fields["l2_grad"], l2_slope(y_hat, target))
     torch.testing.assert_close(fields["ce_grad"], ce_slope(y_hat, target))
 
-    metrics = {}
-    for name in ("l2", "l2_grad", "ce", "ce_grad", "relu_l2", "relu_l2_grad"):
-        field = fields[name]
-        metrics |= {f"{name}_min": field.min().item(), f"{name}_max": field.max().item()}
+    metrics = {f"{name}_sum": fields[name].sum().item() for name in ("l2", "ce", "relu_l2")}
+    extremes = []
+    for name in ("l2", "ce", "relu_l2", "l2_grad", "ce_grad", "relu_l2_grad"):
+        field, z = fields[name].flatten(), (weight + bias).flatten()
+        row = {"field": name, "min": field.min().item(), "max": field.max().item()}
         if name.endswith("grad"):
-            metrics[f"{name}_min_at"] = (weight + bias).flatten()[field.argmin()].item()
-            metrics[f"{name}_max_at"] = (weight + bias).flatten()[field.argmax()].item()
-        else:
-            metrics[f"{name}_sum"] = field.sum().item()
+            row |= {"min_at": z[field.argmin()].item(), "max_at": z[field.argmax()].item()}
+        extremes.append(row)
 
     start = extent if target <= 0.5 else -extent
     descents = {
@@ -125,9 +126,8 @@ def main(
             metrics[f"{name}_steps"] = len(outputs) - 1
 
     cut = sample(axis, torch.zeros_like(axis), target)
-    write_metrics("reports/metrics/surfaces.json", metrics)
     write_arrays(
-        "data/surfaces.npz",
+        SURFACES,
         weight=axis.numpy(),
         bias=axis.numpy(),
         target=target,
@@ -136,6 +136,7 @@ def main(
         **{f"cut_{name}": field.numpy() for name, field in cut.items()},
         **{f"descent_{name}": outputs for name, outputs in descents.items()},
     )
+    return metrics | {"fields": extremes}
 
 
 if __name__ == "__main__":

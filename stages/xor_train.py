@@ -8,10 +8,13 @@ reads   params.yaml: xor
 writes  data/xor.npz              after 0, 1, … steps: losses and linear_losses (steps + 1,),
                                   hidden (steps + 1, 4, 2), where the four points come to lie, and
                                   line (steps + 1, 3), the v1, v2, c of v1 h1 + v2 h2 + c = 0;
+                                  initial (9,): its W (row-major), b, v and c at step 0;
                                   snapshots (k,), the steps to draw;
                                   per start: final_losses and solved
         data/xor.pth              the trained network as a state dict
-        reports/metrics/xor.json  how it ended, with and without the activation, and the study
+        reports/metrics/xor.json  final loss with and without the hidden activation; fraction of
+                                  starts that solve XOR, its 95 % interval, and the fractions of
+                                  unsolved starts within 0.05 of each level of stalled losses
         reports/plots/xor.json    the two losses, for `dvc plots`
 """
 
@@ -26,14 +29,18 @@ from pydantic import Field
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
-from common.files import write_arrays, write_bytes, write_metrics, write_rows
-from common.params import ParameterError, run
+from common.files import write_arrays, write_bytes, write_rows
+from common.params import ParameterError
+from common.stage import run
 from common.statistics import wilson_interval
 from common.weights import pack_state
 
 X = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])  # (4, 2)
 Y = torch.tensor([0.0, 1.0, 1.0, 0.0])  # (4,)
 MOST_SNAPSHOTS = 100  # more would make too tall a figure
+# Stalled losses: two points right and ŷ = ½ for two; one point right and ŷ = ⅔ or ⅓ for three.
+LEVELS = 2 * log(2), 3 * log(3) - 2 * log(2)
+ARRAYS, NETWORK, CURVES = "data/xor.npz", "data/xor.pth", "reports/plots/xor.json"
 
 
 class Perceptrons(NamedTuple):
@@ -118,39 +125,44 @@ def main(
     study = descend(random_starts(starts, seed), steps, lr)
     bar = tqdm(study, "steps", steps + 1, leave=False, disable=None)
     ends, final_losses = deque(bar, maxlen=1).pop()
-    solvers = correct(ends) == 4
-    low, high = wilson_interval(solvers.sum().item(), starts)
+    solved = correct(ends) == 4
 
+    runs = [
+        {"activation": name, "loss": loss[-1].item(), "min": loss.min().item(), "correct": right}
+        for name, loss, right in (
+            ("tanh", losses, correct(networks)[-1].item()),
+            ("none", affine_losses, correct(affine_networks, affine)[-1].item()),
+        )
+    ]
+    stalled = final_losses[~solved]
     metrics = {
         "xor_loss": losses[-1].item(),
-        "xor_correct": correct(networks)[-1].item(),
         "linear_loss": affine_losses[-1].item(),
-        "linear_min": affine_losses.min().item(),
-        "linear_correct": correct(affine_networks, affine)[-1].item(),
-        "xor_solved": solvers.double().mean().item(),
-        "xor_solved_low": low,
-        "xor_solved_high": high,
+        "xor_solved": solved.double().mean().item(),
+        "interval": wilson_interval(solved.sum().item(), starts),
+        "runs": runs,
+        "levels": [
+            {"loss": level, "fraction": ((stalled - level).abs() < 0.05).double().mean().item()}
+            for level in LEVELS
+            if len(stalled)
+        ],
     }
-    if not solvers.all():
-        stuck = final_losses[~solvers]
-        metrics["xor_stuck"] = stuck.median().item()
-        # Two points right, and the answer ½ to the other two.
-        metrics["xor_stuck_2ln2"] = ((stuck - 2 * log(2)).abs() < 0.05).double().mean().item()
-    write_metrics("reports/metrics/xor.json", metrics)
     write_arrays(
-        "data/xor.npz",
+        ARRAYS,
         losses=losses.numpy(),
         linear_losses=affine_losses.numpy(),
         hidden=forward(networks)[0].numpy(),
         line=torch.cat([networks.v, networks.c[:, None]], 1).numpy(),
+        initial=torch.cat([p[0].flatten() for p in networks]).numpy(),
         snapshots=np.arange(0, steps + 1, snapshot_every),
         final_losses=final_losses.numpy(),
-        solved=solvers.numpy(),
+        solved=solved.numpy(),
     )
     state = {"hidden.weight": W, "hidden.bias": b, "output.weight": v[None], "output.bias": c[None]}
-    write_bytes("data/xor.pth", pack_state(state))
+    write_bytes(NETWORK, pack_state(state))
     curves = pd.DataFrame({"step": range(steps + 1), "tanh": losses, "linear": affine_losses})
-    write_rows("reports/plots/xor.json", curves[::10])
+    write_rows(CURVES, curves[::10])
+    return metrics
 
 
 if __name__ == "__main__":

@@ -19,13 +19,10 @@ import yaml
 from filelock import FileLock
 
 import cnn_train
-import evaluate
-import plots
-import surfaces
-import xor_train
 from common.files import write_arrays
 from common.mnist import TEST, TRAIN
 from common.params import validate
+from common.results import write_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 # The stages run with this very Python.
@@ -80,13 +77,21 @@ def small_params():
 
 def train(**changes):
     """Run cnn_train in the current folder, with small parameters."""
-    validate(cnn_train.main, "train", small_params()["train"] | changes)
+    metrics = validate(cnn_train.main, "train", small_params()["train"] | changes)
+    write_metrics("train", metrics)
+    return metrics
+
+
+def prepare(folder):
+    """Write params.yaml with small parameters, and dvc.yaml."""
+    (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
+    shutil.copy(ROOT / "dvc.yaml", folder)
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """An empty folder to run stages in, with params.yaml, as the current one."""
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params()))
+    prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -114,20 +119,17 @@ def images(workspace):
 def computed(tmp_path_factory):
     """A folder in which every stage but report has run, once for all tests."""
     folder = tmp_path_factory.mktemp("computed")
-    parameters = small_params()
+    prepare(folder)
     with chdir(folder):
         write_images()
-        surfaces.main(**parameters["surfaces"])
-        xor_train.main(**parameters["xor"])
-        train()
-        evaluate.main(**parameters["evaluate"])
-        plots.main(**parameters["plots"])
+        for stage in ("surfaces", "xor_train", "cnn_train", "evaluate", "plots"):
+            assert run_stage(stage) == 0
     return folder
 
 
 @pytest.fixture
 def results(computed, workspace):
-    """The workspace, with what every stage but report made of the images."""
+    """The workspace, with the results of every stage but report."""
     shutil.copytree(computed, workspace, dirs_exist_ok=True)
     return workspace
 
@@ -141,7 +143,7 @@ def written(workspace):
         return {
             path.relative_to(workspace).as_posix(): path.read_bytes()
             for path in files
-            if path.name != "params.yaml"
+            if path.name not in ("params.yaml", "dvc.yaml")
         }
 
     return read

@@ -1,17 +1,19 @@
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from conftest import run_stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluate
-from common.files import DamagedFileError, write_bytes, write_metrics
+from common.files import DamagedFileError, write_bytes
 from common.model import DigitClassification, scale
 from common.statistics import wilson_interval
-from common.weights import fingerprint, pack_state
+from common.weights import pack_state
 
 
 @settings(deadline=None)
@@ -51,18 +53,24 @@ def test_recall_counts_each_class_by_itself():
 def test_the_stage_reports_what_its_predictions_say(images, written):
     torch.manual_seed(0)
     weights = pack_state(DigitClassification().state_dict())
-    write_bytes("data/cnn/model.pth", weights)
-    write_metrics("reports/metrics/train.json", {"weights": fingerprint(weights)})
-    evaluate.main(calibration_bins=15, batch_size=20)
+    write_bytes("data/network/model.pth", weights)
+    metrics = evaluate.main(calibration_bins=15, batch_size=20)
     first = written()
-    evaluate.main(calibration_bins=15, batch_size=20)
+    assert evaluate.main(calibration_bins=15, batch_size=20) == metrics
     assert written() == first
-    metrics = json.loads(Path("reports/metrics/evaluate.json").read_text())
     predictions = pd.read_csv("data/predictions.csv")
     assert len(predictions) == 100
     assert metrics["errors"] == (predictions["actual"] != predictions["predicted"]).sum()
     assert metrics["accuracy"] == pytest.approx(1 - metrics["errors"] / 100)
-    assert all(isinstance(value, int | float) for value in metrics.values())
+    assert [*metrics] == [
+        "accuracy",
+        "errors",
+        "loss",
+        "ece",
+        "interval",
+        "train_mode",
+        "recall",
+    ]
     rows = json.loads(Path("reports/plots/predictions.json").read_text())["rows"]
     assert rows == predictions[["actual", "predicted"]].to_dict("records")
 
@@ -75,9 +83,9 @@ def test_without_eval_the_answer_depends_on_the_images_beside_it(images):
     labels = model.train()(scale(pixels)).argmax(1)  # what it answers to all of them in one batch
     model.load_state_dict(before)
     model.eval()
-    assert torch.equal(evaluate.predict_without_eval(model, pixels, batch_size=40), labels)
-    assert torch.equal(evaluate.predict_without_eval(model, pixels, batch_size=64), labels)
-    assert not torch.equal(evaluate.predict_without_eval(model, pixels, batch_size=2), labels)
+    assert torch.equal(evaluate.predict_in_train_mode(model, pixels, batch_size=40), labels)
+    assert torch.equal(evaluate.predict_in_train_mode(model, pixels, batch_size=64), labels)
+    assert not torch.equal(evaluate.predict_in_train_mode(model, pixels, batch_size=2), labels)
     assert not model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -92,7 +100,7 @@ def test_by_class_no_batch_holds_two_classes(batch_size):
     pixels = labels[:, None, None].expand(-1, 28, 28).to(torch.uint8)
     found = evaluate.predict_by_class(CountClasses(), pixels, labels, batch_size)
     assert found.tolist() == [1] * len(labels)
-    assert evaluate.predict_without_eval(CountClasses(), pixels, 11).tolist() == [3] * len(labels)
+    assert evaluate.predict_in_train_mode(CountClasses(), pixels, 11).tolist() == [3] * len(labels)
 
 
 def test_a_checkpoint_with_code_inside_is_refused(images):
@@ -100,23 +108,24 @@ def test_a_checkpoint_with_code_inside_is_refused(images):
         def __reduce__(self):
             return (Path.touch, (Path("exploited"),))
 
-    Path("data/cnn").mkdir()
-    torch.save({"conv1.weight": Exploit()}, "data/cnn/model.pth")
-    weights = fingerprint(Path("data/cnn/model.pth").read_bytes())  # the attacker knows how
-    write_metrics("reports/metrics/train.json", {"weights": weights})
+    Path("data/network").mkdir()
+    torch.save({"conv1.weight": Exploit()}, "data/network/model.pth")
     with pytest.raises(DamagedFileError, match=r"[Ww]eights.?only"):
         evaluate.main(calibration_bins=15, batch_size=20)
     assert not Path("exploited").exists()
 
 
-def test_weights_that_are_not_those_of_the_training_are_not_evaluated(results, written):
+def test_weights_that_are_not_those_of_the_training_are_not_evaluated(results, written, capsys):
     before = written()
-    content = Path("data/cnn/model.pth").read_bytes()
+    content = Path("data/network/model.pth").read_bytes()
     middle = len(content) // 2
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
     other = pack_state(DigitClassification().state_dict())
     for wrong in (flipped, content[:-1], other):
-        Path("data/cnn/model.pth").write_bytes(wrong)
-        with pytest.raises(DamagedFileError, match=r"data/cnn/model\.pth: .* SHA-256 begins with"):
-            evaluate.main(calibration_bins=15, batch_size=20)
-    assert written() == before | {"data/cnn/model.pth": other}
+        Path("data/network/model.pth").write_bytes(wrong)
+        assert run_stage("evaluate") == 1
+        assert re.match(
+            r"data/network/model\.pth: damaged: its MD5 is \w+, cnn_train wrote \w+; delete it, ",
+            capsys.readouterr().err,
+        )
+    assert written() == before | {"data/network/model.pth": other}

@@ -14,7 +14,7 @@ def test_every_figure_is_drawn_with_equal_bytes_twice(results, written):
     names = {"confusion", "cut", "descents", "filters", "history", "mistakes", "recall", "relu"}
     names |= {"sigmoid", "xor_losses", "xor_snapshots"}
     light = {path.stem: path for path in (results / "reports/figures").iterdir()}
-    dark = {path.stem: path for path in (results / "data/figures_dark").iterdir()}
+    dark = {path.stem: path for path in (results / "data/plots_dark").iterdir()}
     assert {*light} == names
     assert {*dark} == names - plots.LIGHT_ONLY
     for path in [*light.values(), *dark.values()]:

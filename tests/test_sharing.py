@@ -82,7 +82,7 @@ def test_branches_are_compared_in_a_clone_that_has_no_data(ours, tmp_path):
     params = json.loads(dvc(fresh, "params", "diff", *branches, "--json"))
     assert params == {"params.yaml": {"train.lr": {"old": 0.02, "new": 0.001, "diff": -0.019}}}
     metrics = json.loads(dvc(fresh, "metrics", "diff", *branches, "--json"))
-    for stage, name in (("train", "train_loss"), ("evaluate", "accuracy")):
+    for stage, name in (("train", "val_loss"), ("evaluate", "accuracy")):
         old, new = (
             json.loads(git(fresh, "show", f"{branch}:reports/metrics/{stage}.json"))[name]
             for branch in branches

@@ -198,7 +198,7 @@ def test_a_sweep_gives_what_plain_runs_give_and_lists_what_failed(repository, tm
     table = done.stdout.splitlines()[-3:]
     assert again.stdout.splitlines() == ["runs: 1, there already: 1", *table]
     assert experiments(repository) == before
-    (model,) = (out["md5"] for out in outs(found) if out["path"] == "data/cnn/model.pth")
+    (model,) = (out["md5"] for out in outs(found) if out["path"] == "data/network/model.pth")
     assert (repository / f".dvc/cache/files/md5/{model[:2]}/{model[2:]}").exists()
     assert not [*(repository / COPIES).glob("tmp*")]
 

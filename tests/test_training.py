@@ -22,12 +22,10 @@ from training.augment import Augment, basis, distort, draw_distortions, draw_epo
 from training.checkpoint import Checkpoint
 from training.data import epoch_generator
 from training.optimizer import (
-    averaged_tensors,
     ema_decays,
     learning_rates,
-    make_ema_model,
+    make_ema,
     make_optimizer,
-    update_ema,
 )
 
 CHECKPOINTS = Path(".dvc/tmp/training")
@@ -166,8 +164,11 @@ def test_the_ema_decay_is_capped_early_and_then_has_the_time_constant():
 
 def test_the_ema_follows_its_formula_for_weights_and_batch_norm_statistics():
     model = DigitClassification()
-    ema_model = make_ema_model(model)
-    averages, values = averaged_tensors(ema_model), averaged_tensors(model)
+    ema_model, update_ema = make_ema(model)
+    averages, values = (
+        [tensor for tensor in m.state_dict().values() if tensor.is_floating_point()]
+        for m in (ema_model, model)
+    )
     assert len(averages) == 18 + 8  # weights and biases; means and variances
     expected = [tensor.clone() for tensor in averages]
     for decay in (0.1, 0.5, 0.9):
@@ -176,7 +177,7 @@ def test_the_ema_follows_its_formula_for_weights_and_batch_norm_statistics():
                 tensor.normal_()
             model.bn1.num_batches_tracked += 1
         expected = [decay * e + (1 - decay) * v for e, v in zip(expected, values, strict=True)]
-        update_ema(averages, values, torch.tensor(decay))
+        update_ema(torch.tensor(decay))
     for average, value in zip(averages, expected, strict=True):
         torch.testing.assert_close(average, value)
     assert ema_model.bn1.num_batches_tracked == 3
@@ -202,10 +203,11 @@ def make_run(name):
     """A new model, its EMA, an optimizer and their training step on IMAGES."""
     torch.manual_seed(0)
     model = DigitClassification()
-    ema_model = make_ema_model(model)
+    ema_model, update_ema = make_ema(model)
     optimizer = make_optimizer(name, model, weight_decay=0.01)
-    run = model, ema_model, optimizer
-    return *run, cnn_train.make_step(*run, IMAGES, LABELS, 0.1, nullcontext(), compiled=False)
+    data = IMAGES, LABELS, 0.1
+    step = cnn_train.make_step(model, update_ema, optimizer, *data, nullcontext(), compiled=False)
+    return model, ema_model, optimizer, step
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
@@ -340,15 +342,12 @@ def test_a_run_interrupted_after_its_last_epoch_still_writes_every_result(
 ):
     train()
     expected = outputs(written)
-    evaluate = cnn_train.evaluate
 
-    def interrupt(model, split, *data):
-        if split == "train":
-            raise KeyboardInterrupt
-        return evaluate(model, split, *data)
+    def interrupt(path, table):
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cnn_train, "evaluate", interrupt)
+        patch.setattr(cnn_train, "write_table", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train()
     (path,) = CHECKPOINTS.glob("*.lock")

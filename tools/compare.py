@@ -18,25 +18,32 @@ from dvc.utils.serialize import parse_yaml
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import binomtest, norm
 
-from runs import RunError, current_commit, ended_in_one_line, experiments_of, file_of, is_evaluated
+from runs import (
+    RunError,
+    content_of,
+    current_commit,
+    ended_in_one_line,
+    experiments_of,
+    find_problem,
+    metrics_of,
+)
 
 STYLE = Path(__file__).resolve().parent.parent / "stages/figures.mplstyle"
 FIGURE = Path("reports/compare.png")
 
 
 def read_run(revision):
-    """What a revision holds: params, metrics, history and answers; None where it has not all."""
-    files = ("params.yaml", "reports/metrics/train.json", "reports/metrics/evaluate.json")
-    rows = ("reports/plots/history.json", "reports/plots/predictions.json")
-    found = [file_of(revision, path) for path in files + rows]
-    if None in found or not is_evaluated(revision):
-        return None
-    params, train, evaluate, history, predictions = found
-    predictions = pd.DataFrame(json.loads(predictions)["rows"])
+    """What a revision holds: params, metrics, history and misclassified images."""
+
+    def rows(name):
+        return pd.DataFrame(json.loads(content_of(revision, f"reports/plots/{name}.json"))["rows"])
+
+    predictions = rows("predictions")
+    params = parse_yaml(content_of(revision, "params.yaml").decode(), "params.yaml")
     return {
-        "params": flatten(parse_yaml(params, "params.yaml")),
-        "metrics": json.loads(train) | json.loads(evaluate),
-        "history": pd.DataFrame(json.loads(history)["rows"]),
+        "params": flatten(params),
+        "metrics": metrics_of(revision),
+        "history": rows("history"),
         "actual": predictions["actual"],
         "wrong": predictions["actual"] != predictions["predicted"],
     }
@@ -116,13 +123,15 @@ def main(names):
         there = ", ".join(name for name in revisions if name != base) or "none"
         raise RunError(f"{unknown[0]}: no such experiment of this commit; there are: {there}")
     chosen = {n: r for n, r in revisions.items() if not names or n in (base, *names)}
-    runs = {name: read_run(revision) for name, revision in chosen.items()}
-    if runs[base] is None:
-        raise RunError("the last commit holds no results to compare with: dvc repro, then commit")
-    unfinished = [name for name, run in runs.items() if run is None]
-    for name in unfinished:
-        print(f"{name}: left out, since evaluate has not seen its network", file=sys.stderr)
-    runs = {name: run for name, run in runs.items() if run is not None}
+    problems = {name: find_problem(revision) for name, revision in chosen.items()}
+    if problems[base]:
+        raise RunError(
+            f"the last commit has no valid results ({problems[base]}): dvc repro, commit"
+        )
+    for name, problem in problems.items():
+        if problem:
+            print(f"{name}: left out: {problem}", file=sys.stderr)
+    runs = {name: read_run(chosen[name]) for name, problem in problems.items() if not problem}
     if len(runs) < 2:
         raise RunError("nothing to compare: dvc exp run -S train.lr=0.001 makes an experiment")
     for name, run in runs.items():  # results of another machine, committed, are no fair base

@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -41,25 +40,13 @@ def write_bytes(path, content):
         raise
 
 
-def write_metrics(path, metrics):
-    """Write a flat mapping of name to number or text, as JSON; numbers to 10 significant digits.
-
-    FloatingPointError names a metric that is not finite, which JSON could not hold.
-    """
-    for name, value in metrics.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise FloatingPointError(f"{path}: {name} is {value}")
-    digits = {k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in metrics.items()}
-    write_bytes(path, (json.dumps(digits, indent=2, allow_nan=False) + "\n").encode())
-
-
-def read_metrics(stage):
-    """The metrics of a stage, name to number or text."""
-    path = Path(f"reports/metrics/{stage}.json")
+def delete(path):
+    """Delete a file if it exists."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedFileError(path, error) from None
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        reason = f"could not be deleted: {error.strerror}"
+        raise type(error)(error.errno, reason, str(path)) from None
 
 
 def write_rows(path, table):

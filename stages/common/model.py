@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-MODEL = "data/cnn/model.pth"
+MODEL = "data/network/model.pth"
 PARAMETERS = 115_690
 
 

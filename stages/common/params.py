@@ -1,19 +1,14 @@
-"""Run a stage on its section of params.yaml; report a user's mistake in one line."""
+"""Read and validate the parameters of a stage: its section of params.yaml."""
 
 import inspect
-import os
 import re
 import reprlib
-import sys
-import time
-from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_args
 
-import psutil
 import yaml
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ConfigDict, validate_call
 
 PARAMS = Path("params.yaml")
 LARGEST = 20_000  # bytes of params.yaml; a larger file is a mistake and slow to parse
@@ -22,13 +17,16 @@ brief = reprlib.Repr()  # of values from params.yaml, which may be long, or nest
 brief.maxlevel, brief.maxstring = 2, 60
 
 
+def printable(line):
+    """A line without line feeds and terminal escape sequences, which names in YAML may contain."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
 class ParameterError(ValueError):
     """A parameter that cannot be used; str() is the line to show."""
 
     def __init__(self, name, reason):
-        line = f"{PARAMS}: {name}: {reason}"
-        # A name may hold line feeds, and sequences that a terminal would obey.
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+        super().__init__(printable(f"{PARAMS}: {name}: {reason}"))
 
 
 class Loader(yaml.SafeLoader):
@@ -73,12 +71,27 @@ for tag, pattern, first in (
 Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_int)
 
 
-def read_section(section):
-    """The mapping under `section` of params.yaml; ParameterError where there is none."""
+def read_text(path):
+    return Path(path).read_text(encoding="utf-8")
+
+
+def flatten(section):
+    """(name, value) of each member of nested mappings and lists; names are joined by dots."""
+    members = section.items() if isinstance(section, dict) else enumerate(section)
+    for name, value in members:
+        if isinstance(value, dict | list) and value:
+            yield from ((f"{name}.{member}", v) for member, v in flatten(value))
+        else:
+            yield str(name), value
+
+
+def read_section(section, read=read_text):
+    """The mapping under `section` of params.yaml; ParameterError if there is none."""
     try:
-        if PARAMS.stat().st_size > LARGEST:
-            raise ParameterError(section, f"the file has more than {LARGEST:,} bytes")
-        params = yaml.load(PARAMS.read_text(encoding="utf-8"), Loader)  # noqa: S506
+        text = read(PARAMS)
+        if len(text) > LARGEST:
+            raise ParameterError(section, f"the file has more than {LARGEST:,} characters")
+        params = yaml.load(text, Loader)  # noqa: S506
     except FileNotFoundError:
         raise ParameterError(section, f"no such file in {Path.cwd()}; run from the root") from None
     except RecursionError:
@@ -119,59 +132,8 @@ def explain(error, section):
         yield ParameterError(name, f"{message}, got {brief.repr(problem['input'])}")
 
 
-@contextmanager
-def exit_on_user_error(section):
-    """End the process on an error that a user can fix, with one line on standard error.
-
-    The exit status is 2 for an invalid parameter, 1 for a file that cannot be read or written and
-    for a result that is not finite, 130 for Ctrl-C.
-    """
-    try:
-        yield
-    except ValidationError as error:
-        stop(2, *explain(error, section))
-    except ParameterError as error:
-        stop(2, error)
-    except FileNotFoundError as error:
-        stop(1, f"{error.filename}: not found; `dvc repro` makes what a stage reads")
-    except FloatingPointError as error:
-        stop(1, f"{error}: try smaller numbers in {section}, of {PARAMS}")
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        stop(1, f"{where}{error.strerror or error}")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
-        os._exit(130)  # at once: torch takes a second to shut down, and no file is half-written
-
-
-def stop(status, *lines):
-    """End the process with lines on standard error and an exit status."""
-    print(*lines, sep="\n", file=sys.stderr)
-    sys.exit(status)
-
-
 def validate(main, section, given):
-    """Call `main` with a section's parameters, after checking them against its signature."""
+    """The result of `main` for a section's parameters, after validation against its signature."""
     check_names(section, given, inspect.signature(main).parameters)
     # strict: true is not 1, and "1" is not a number. NaN and infinity are refused everywhere.
-    validate_call(main, config=ConfigDict(allow_inf_nan=False, strict=True))(**given)
-
-
-def run(main, section):
-    """Call `main` with its section of params.yaml as keyword arguments."""
-    with exit_on_user_error(section):
-        validate(main, section, read_section(section))
-    note_time()
-
-
-def note_time():
-    """Save the stage's run time in seconds for `make why`, if DVC runs it.
-
-    The file is .dvc/tmp/times/STAGE, ignored by Git and DVC. DVC_ROOT is the original repository
-    where `dvc exp run --temp` runs the stage in a copy.
-    """
-    if "DVC_ROOT" in os.environ:
-        path = Path(os.environ["DVC_ROOT"], ".dvc/tmp/times", Path(sys.argv[0]).stem)
-        with suppress(OSError, psutil.Error):
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(f"{time.time() - psutil.Process().create_time():.1f}\n")
+    return validate_call(main, config=ConfigDict(allow_inf_nan=False, strict=True))(**given)

@@ -33,20 +33,18 @@ def draw_surface(axes, surfaces, name, title, view):
         axis.pane.set_facecolor(plt.rcParams["axes.facecolor"])
 
 
-def draw_sigmoid(surfaces, metrics, view):
+def draw_sigmoid(surfaces, view):
     """The sigmoid neuron: output, and loss and gradient for L2 and for cross-entropy."""
     figure = plt.figure(figsize=(10, 6))
     # The layout does not count the labels of 3-D axes: room for the lowest ones.
     figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
     grid = figure.add_gridspec(2, 3, width_ratios=(1.35, 1, 1))
-    l2_grad, ce_grad = (
-        max(-metrics[f"{name}_grad_min"], metrics[f"{name}_grad_max"]) for name in ("l2", "ce")
-    )
+    l2_grad, ce_grad = (abs(surfaces[f"{name}_grad"]).max() for name in ("l2", "ce"))
     panels = [
         (grid[:, 0], "sigmoid", "Output ŷ = σ(w + b)"),
-        (grid[0, 1], "l2", f"L2: flat far away, at most {metrics['l2_max']:.2f}"),
+        (grid[0, 1], "l2", f"L2: flat far away, at most {surfaces['l2'].max():.2f}"),
         (grid[0, 2], "l2_grad", f"∂L2/∂w: 0 far away, at most ±{l2_grad:.3f}"),
-        (grid[1, 1], "ce", f"CE: keeps rising, at least {metrics['ce_min']:.2f}"),
+        (grid[1, 1], "ce", f"CE: keeps rising, at least {surfaces['ce'].min():.2f}"),
         (grid[1, 2], "ce_grad", f"∂CE/∂w: stays, up to ±{ce_grad:.2f}"),
     ]
     for place, name, title in panels:
@@ -57,12 +55,12 @@ def draw_sigmoid(surfaces, metrics, view):
     return figure
 
 
-def draw_relu(surfaces, metrics, view):
+def draw_relu(surfaces, view):
     """The worked example: a ReLU neuron under the L2 loss."""
     figure = plt.figure(figsize=(10, 3.7))
     panels = [
         ("relu", "Output ŷ = max(0, w + b)"),
-        ("relu_l2", f"L2 loss: up to {metrics['relu_l2_max']:g}"),
+        ("relu_l2", f"L2 loss: up to {surfaces['relu_l2'].max():.10g}"),
         ("relu_l2_grad", "∂L2/∂w: exactly 0 where w + b < 0"),
     ]
     for place, (name, title) in enumerate(panels, 1):

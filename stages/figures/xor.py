@@ -77,7 +77,7 @@ def draw_snapshots(xor, metrics):
     legend.legend(loc="center left", title="In the plane of the two hidden units", alignment="left")
     for axes in panels[len(steps) :]:
         axes.set_axis_off()
-    solved = metrics["xor_correct"] == len(POINTS)
+    solved = metrics["runs"][0]["correct"] == len(POINTS)
     outcome = (
         "until one line separates them" if solved else "but not yet to where a line separates them"
     )
@@ -86,7 +86,7 @@ def draw_snapshots(xor, metrics):
     return figure
 
 
-def draw_losses(xor, metrics):
+def draw_losses(xor):
     """The loss with and without the hidden activation, and where the random starts end."""
     guide = {"color": plt.rcParams["axes.edgecolor"], "linestyle": ":", "linewidth": 1.2}
     figure, (curves, ends) = plt.subplots(1, 2, figsize=(9.6, 3.7))
@@ -101,7 +101,7 @@ def draw_losses(xor, metrics):
         ha="right",
     )
     curves.set(xlabel="step", ylabel="loss, summed over the four points", ylim=0)
-    curves.set_title(f"Without tanh the loss stops at {metrics['linear_min']:.4f}")
+    curves.set_title(f"Without tanh the loss stops at {xor['linear_losses'].min():.4f}")
     curves.legend(loc="center right")
 
     final, solved = xor["final_losses"], xor["solved"]
@@ -123,8 +123,7 @@ def draw_losses(xor, metrics):
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
         )
-    share = metrics["xor_solved"]
-    ends.set_title(f"{share:.1%} of {len(final):,} random starts solve XOR")
+    ends.set_title(f"{solved.mean():.1%} of {len(final):,} random starts solve XOR")
     ends.set(xlabel="loss after the last step", ylabel="starts")
     ends.legend(loc="center right", bbox_to_anchor=(0.86, 0.5))
     return figure

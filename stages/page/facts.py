@@ -114,3 +114,35 @@ def list_changes(params, defaults):
         for name, value in flatten(values):
             if value != default.get(name):
                 yield {"name": f"{section}.{name}", "value": value, "default": default.get(name)}
+
+
+def name_details(metrics):
+    """The metrics with a name for each of their details."""
+    named = {name: value for name, value in metrics.items() if not isinstance(value, list)}
+    if "recall" in metrics:
+        named |= {f"recall_{c}": value for c, value in enumerate(metrics["recall"])}
+        mixed, by_class = metrics["train_mode"]
+        named |= {"no_eval": mixed["accuracy"], "no_eval_by_class": by_class["accuracy"]}
+        named |= dict(zip(("low", "high"), metrics["interval"], strict=True))
+    for row in metrics.get("fields", []):
+        named |= {f"{row['field']}_{name}": value for name, value in row.items()}
+    if "splits" in metrics:
+        named |= {
+            "parameters": 115_690,
+            "weights": metrics["provenance"][0]["writes"]["data/network/model.pth"],
+        }
+    for row in metrics.get("splits", []):
+        if row["split"] == "train":
+            named |= {"train_loss": row["loss"], "train_acc": row["accuracy"]}
+        named["images" if row["split"] == "train" else "held_out"] = row["images"]
+    for row in metrics.get("machine", []):
+        named |= row
+    if "runs" in metrics:
+        tanh, linear = metrics["runs"]
+        named |= {"xor_correct": tanh["correct"], "linear_correct": linear["correct"]}
+        named["linear_min"] = linear["min"]
+        named |= dict(zip(("xor_solved_low", "xor_solved_high"), metrics["interval"], strict=True))
+        if metrics["levels"]:
+            named["xor_stuck"] = metrics["levels"][0]["loss"]
+            named["xor_stuck_2ln2"] = metrics["levels"][0]["fraction"]
+    return named

@@ -43,20 +43,22 @@ def ema_decays(ema, steps):
     return ((1 + step) / (10 + step)).clamp(max=1 - 1 / max(1, ema * steps)).float()
 
 
-def make_ema_model(model):
-    """A copy of the model for its EMA. Both share the batch counters, which are not averaged."""
+def make_ema(model):
+    """A copy of the model for its EMA, and a function update(decay ()).
+
+    average ← decay · average + (1 - decay) · value, for parameters and BatchNorm statistics. Both
+    models share the batch counters.
+    """
     counters = {id(b): b for b in model.buffers() if not b.is_floating_point()}
-    return deepcopy(model, counters).requires_grad_(False)
+    ema_model = deepcopy(model, counters).requires_grad_(False)
+    averages, values = (
+        [t for t in (*m.parameters(), *m.buffers()) if t.is_floating_point()]
+        for m in (ema_model, model)
+    )
 
+    @torch.no_grad()
+    def update(decay):
+        torch._foreach_mul_(averages, decay)
+        torch._foreach_add_(averages, torch._foreach_mul(values, 1 - decay))
 
-def averaged_tensors(model):
-    """The tensors that the EMA covers: parameters and BatchNorm statistics."""
-    tensors = (*model.parameters(), *model.buffers())
-    return [tensor for tensor in tensors if tensor.is_floating_point()]
-
-
-@torch.no_grad()
-def update_ema(averages, values, decay):
-    """average ← decay · average + (1 - decay) · value, for lists of tensors and decay ()."""
-    torch._foreach_mul_(averages, decay)
-    torch._foreach_add_(averages, torch._foreach_mul(values, 1 - decay))
+    return ema_model, update

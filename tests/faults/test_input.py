@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_pipeline import STAGES, section_of
 
-from common.params import run
+from common.stage import run
 
 MAINS = {section_of(stage): import_module(stage).main for stage in STAGES}
 NAMES = {section: [*inspect.signature(main).parameters] for section, main in MAINS.items()}

@@ -1,0 +1,98 @@
+"""Results carry their provenance, and nothing quotes them with other parameters or files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import run_stage, small_params, write_images
+
+from common.results import check, read_metrics
+
+SECTIONS = ("surfaces", "xor", "train", "evaluate", "plots")
+
+
+def change_parameter(section, name, value):
+    params = small_params()
+    params[section][name] = value
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+def test_every_stage_records_its_parameters_and_files(results):
+    check(SECTIONS)
+    (made,) = read_metrics("train")["provenance"]
+    assert made["stage"] == "cnn_train"
+    assert made["params"] == small_params()["train"]
+    assert made["reads"].keys() == {"data/mnist/train.npz", "data/mnist/test.npz"}
+    assert made["writes"].keys() == {
+        "data/network/model.pth",
+        "data/network/weights.npz",
+        "data/network/history.csv",
+        "reports/plots/history.json",
+    }
+    (evaluated,) = read_metrics("evaluate")["provenance"]
+    model = "data/network/model.pth"
+    assert evaluated["reads"][model] == made["writes"][model]
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "readers"),
+    [
+        ("train", "seed", 1, ["evaluate", "plots", "report"]),
+        ("train", "augment", None, ["evaluate", "plots", "report"]),
+        ("evaluate", "batch_size", 21, ["plots", "report"]),
+        ("xor", "lr", 0.2, ["plots", "report"]),
+        ("surfaces", "target", 0.4, ["plots", "report"]),
+        ("plots", "mistakes", 5, ["report"]),
+    ],
+)
+def test_results_of_other_parameters_are_refused_in_one_line(
+    section, name, value, readers, results, written, capsys
+):
+    change_parameter(section, name, value)
+    before = written()
+    for stage in readers:
+        capsys.readouterr()
+        assert run_stage(stage) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"reports/metrics/{section}.json: stale: computed with {section}.")
+        assert f"{section}.{name}" in line
+        assert "`dvc repro --force --single-item " in line
+    assert written() == before
+
+
+def test_results_of_another_network_or_other_images_are_refused(results, capsys):
+    change_parameter("train", "seed", 1)
+    assert run_stage("cnn_train") == 0
+    assert run_stage("plots") == 1  # evaluate has not seen this network
+    line = capsys.readouterr().err
+    assert line.startswith("reports/metrics/evaluate.json: stale: computed from another data/netw")
+    assert run_stage("evaluate") == 0
+    assert run_stage("plots") == 0
+    images = Path("data/mnist/test.npz").read_bytes()
+    Path("data/mnist/test.npz").write_bytes(images + b"?")
+    assert run_stage("report") == 1
+    assert "computed from another data/mnist/test.npz" in capsys.readouterr().err
+
+
+def test_a_number_is_the_same_parameter_however_it_is_written(results):
+    change_parameter("train", "label_smoothing", 0)  # an integer; it was 0.0
+    check(SECTIONS)
+
+
+def test_metrics_without_provenance_are_refused(results, capsys):
+    metrics = read_metrics("train")
+    del metrics["provenance"]
+    Path("reports/metrics/train.json").write_text(json.dumps(metrics))
+    assert run_stage("evaluate") == 1
+    assert "train.json: damaged: it has no provenance; delete it" in capsys.readouterr().err
+
+
+def test_a_stage_refuses_outputs_behind_a_symbolic_link_before_it_runs(
+    workspace, tmp_path_factory, capsys, written
+):
+    Path("data").symlink_to(tmp_path_factory.mktemp("disk"))
+    write_images()
+    assert run_stage("cnn_train") == 1
+    assert capsys.readouterr().err.startswith("data: DVC does not track files behind a symbolic li")
+    assert not Path("reports").exists()

@@ -1,0 +1,120 @@
+"""`make verify` accepts the rounding of another machine and detects a wrong constant."""
+
+import subprocess
+import sys
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+from conftest import HERE, ROOT, copy_of, git
+
+sys.path.append(str(ROOT / "tools"))
+from verify import SECTIONS, Results, sum_up, tabulate
+
+WRONG = [
+    ("download_mnist", "download_mnist.py", "random_state=0", "random_state=1", "MD5 of data/mn"),
+    ("surfaces", "surfaces.py", "2 * lr * slope", "2.01 * lr * slope", "surfaces.ce_steps"),
+    ("surfaces", "surfaces.py", "z = w * 1 + bias", "z = w * 1.00001 + bias", "surfaces.l2_sum"),
+    ("xor_train", "xor_train.py", "p - lr * g", "p - 1.001 * lr * g", "xor.xor_loss"),
+    ("xor_train", "xor_train.py", "/ 2**0.5 for", "/ 2**0.1 for", "xor.xor_solved"),
+    ("cnn_train", "training/optimizer.py", "momentum=0.9", "momentum=0.8", "train.first_epoch_l"),
+    ("cnn_train", "common/model.py", "/ 127.5 - 1", "/ 100 - 1", "train.first_epoch_loss"),
+    ("evaluate", "evaluate.py", "confidence * bins", "confidence * 10", "evaluate.ece"),
+    ("evaluate", "common/statistics.py", "z=1.959964", "z=2", "evaluate.interval.0"),
+]
+
+
+@pytest.fixture(scope="module")
+def repository(first_run, tmp_path_factory):
+    return copy_of(first_run, tmp_path_factory.mktemp("verify") / "a project")
+
+
+@pytest.fixture
+def ours(repository):
+    """The repository as committed, in the current folder, and restored afterwards."""
+    kept = {path: path.read_bytes() for path in (repository / "data").rglob("*") if path.is_file()}
+    with chdir(repository):
+        yield repository
+        git(repository, "reset", "--quiet", "--hard")
+    for path, content in kept.items():
+        path.write_bytes(content)
+
+
+def read_results():
+    return Results(SECTIONS, lambda path: Path(path).read_bytes())
+
+
+def run(*stages, **environment):
+    for stage in stages:
+        command = [sys.executable, f"stages/{stage}.py"]
+        subprocess.run(command, env=HERE | environment, check=True, capture_output=True)
+
+
+def edit(name, old, new):
+    path = Path("stages", name)
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("stage", "file", "old", "new", "metric"), WRONG)
+def test_a_wrong_constant_is_outside_the_tolerance(stage, file, old, new, metric, ours):
+    committed = read_results()
+    edit(file, old, new)
+    run(stage)
+    table = tabulate(committed, read_results()).set_index("metric")
+    assert (
+        (table["verdict"][[name for name in table.index if name.startswith(metric)]])
+        .eq("OUTSIDE")
+        .all()
+    )
+    line, good = sum_up(table.reset_index(), {})
+    assert line.startswith("NOT reproduced: ")
+    assert not good
+
+
+@pytest.mark.parametrize("change", ["two threads", "bfloat16"])
+def test_another_rounding_is_within_the_tolerance(change, ours):
+    committed = read_results()
+    if change == "bfloat16":
+        params = Path("params.yaml").read_text()
+        Path("params.yaml").write_text(params.replace("float32", "bfloat16"))
+    run("cnn_train", "evaluate", OMP_NUM_THREADS="2" if change == "two threads" else "1")
+    table = tabulate(committed, here := read_results())
+    assert here.files["data/network/model.pth"] != committed.files["data/network/model.pth"]
+    line, good = sum_up(table, here.machine)
+    assert good, table[table["verdict"] == "OUTSIDE"]
+    assert here.machine["precision"] in line
+
+
+def test_the_results_in_the_folder_are_compared_in_one_line(ours):
+    def verify(*arguments):
+        command = [sys.executable, ROOT / "tools/verify.py", *arguments]
+        return subprocess.run(command, env=HERE, capture_output=True, text=True)
+
+    said = verify("--here")
+    assert said.returncode == 0
+    assert said.stdout.startswith("reproduced: ")
+    assert said.stdout.endswith(" identical; float32 on cpu\n")
+
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("lr: 0.1\n", "lr: 0.2\n"))
+    stale = verify("--here")
+    assert stale.returncode == 1
+    assert stale.stderr.startswith("reports/metrics/xor.json: stale: computed with xor.lr 0.1")
+    run("xor_train")
+    assert "other parameters in xor" in verify("--here").stdout
+
+
+def test_the_quick_variant_reproduces_in_a_copy_and_changes_nothing_here(ours):
+    Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n# an edit\n")
+    before = git(ours, "status", "--porcelain")
+    command = [sys.executable, ROOT / "tools/verify.py", "--quick"]
+    done = subprocess.run(command, env=HERE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *_, files, quick, line = done.stdout.splitlines()
+    assert files.endswith("the same bytes")
+    assert quick == "quick: the CNN was not trained"
+    assert line.startswith("reproduced: ")
+    assert git(ours, "status", "--porcelain") == before
+    assert not [*Path(".dvc/tmp/exps").iterdir()]
