@@ -1,7 +1,8 @@
 """Set the metrics, the figures and the answers to the assignment's questions as one page.
 
 reads   params.yaml: report, and the other sections, which the page quotes
-        stages/page/                        the text as templates, their style and script
+        stages/page/                        the text as templates, their styles and scripts
+        stages/*.py                         the functions that the page quotes
         data/surfaces.npz, data/xor.npz, data/mnist/*.npz, data/cnn/{weights.npz,history.csv},
         data/predictions.csv, data/figures_dark/*.png, reports/figures/*.png,
         reports/metrics/*.json
@@ -21,18 +22,21 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
-from common.files import read_arrays, read_metrics, write_bytes
+from common.files import read_arrays, write_bytes
 from common.mnist import TEST, TRAIN, read_names
 from common.params import read_section, run
 from page import facts
+from page.source import quote_source
 from page.typeset import Mathematics, embed_folder, format_number, format_yaml
 
 PAGE = Path(__file__).with_name("page")
-STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
+STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the page
+SCRIPTS = ("page", "charts", "surfaces", "descent", "xor", "network", "drawing")
 
 
 def main(
     author: Annotated[str, Field(max_length=200)],
+    help: Annotated[str, Field(max_length=10_000)],
     mistakes: Annotated[int, Field(ge=1, le=200)],
     points: Annotated[int, Field(ge=2, le=100)],
     frames: Annotated[int, Field(ge=2, le=1000)],
@@ -51,38 +55,45 @@ def main(
     environment.filters["number"] = format_number
     environment.filters["flatten"] = facts.flatten
     environment.filters["yaml"] = format_yaml
+    environment.globals["source"] = quote_source
 
-    defaults = yaml.safe_load((PAGE / "defaults.yaml").read_text(encoding="utf-8"))
+    def read(name):
+        return (PAGE / name).read_text(encoding="utf-8")
+
+    defaults = yaml.safe_load(read("defaults.yaml"))
     params = {section: read_section(section) for section in defaults}
-    metrics = {stage: read_metrics(stage) for stage in STAGES}
+    metrics = facts.read_results()
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
     history, predictions = pd.read_csv("data/cnn/history.csv"), pd.read_csv("data/predictions.csv")
     read_arrays(TRAIN)  # its hash is quoted: it must be sound
     test = read_arrays(TEST)
     images, (dataset, classes) = test["images"], read_names(test)
-    recall = [metrics["evaluate"][f"recall_{c}"] for c in range(len(classes))]
-    script = (PAGE / "page.js").read_text(encoding="utf-8")
+    script = "\n".join(read(f"scripts/{name}.js") for name in SCRIPTS)
 
     page = environment.get_template("index.html").render(
         author=author,
+        help=help,
+        questions=yaml.safe_load(read("questions.yaml")),
         four_ln_2=4 * log(2),
         dataset=dataset,
         params=params,
         changed=[*facts.list_changes(params, defaults)],
         metrics=metrics,
         neuron=facts.describe_neuron(fields),
-        surfaces=facts.turnable(fields, points),
-        film=facts.film(perceptron, frames),
         layers=[*facts.list_layers(read_arrays("data/cnn/weights.npz"))],
         course=facts.follow_accuracy(history),
         images=len(images),
         confused=facts.most_confused(predictions, classes),
-        missed_most=classes[int(np.argmin(recall))],
+        missed_most=classes[int(np.argmin(metrics["evaluate"]["recall"]))],
         mistakes=[*facts.list_mistakes(predictions, images, classes, mistakes)],
         light=embed_folder("reports/figures"),
         dark=embed_folder("data/figures_dark"),
         hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},
-        style=(PAGE / "style.css").read_text(encoding="utf-8"),
+        data={  # what the scripts read, by subject
+            "surfaces": facts.surface_data(fields, points),
+            "xor": {"frames": facts.training_frames(perceptron, frames)},
+        },
+        style="\n".join(read(f"styles/{name}.css") for name in STYLES),
         script=script,
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )

@@ -13,6 +13,7 @@ from conftest import ROOT, small_params
 import report
 import surfaces
 from common.files import read_metrics, write_metrics
+from page import facts
 from page.typeset import format_number
 
 PAGE = Path("reports/index.html")
@@ -81,7 +82,7 @@ UNQUOTED = {
 }
 
 
-@pytest.mark.parametrize("stage", report.STAGES)
+@pytest.mark.parametrize("stage", facts.STAGES)
 def test_a_change_of_any_metric_changes_the_text(results, stage):
     metrics = read_metrics(stage)
     _, before = make()
@@ -98,9 +99,9 @@ def test_a_change_of_any_metric_changes_the_text(results, stage):
 
 def test_every_number_has_its_origin_on_the_page(results):
     page, _ = make()
-    named = {*re.findall(r"<code>(\w+)</code>", page[page.index("<details>") :])}
+    named = {*re.findall(r"<code>(\w+)</code>", page[page.index('<details class="numbers">') :])}
     missing = {"l2_steps", "ce_steps", "val_loss", "val_acc", "xor_stuck", "xor_stuck_2ln2"}
-    metrics = {name for stage in report.STAGES for name in read_metrics(stage)}
+    metrics = {name for stage in facts.STAGES for name in read_metrics(stage)}
     assert named - missing == metrics - missing
 
 
@@ -250,11 +251,11 @@ def test_the_verdict_on_overfitting_follows_the_numbers(results, train, low, hig
     assert unsaid not in text
 
 
-def test_the_film_runs_from_the_first_step_to_the_last(results):
+def test_the_frames_run_from_the_first_step_to_the_last(results):
     page, _ = make()
-    film = json.loads(re.search(r'id="film-data">(.*?)</script>', page)[1])
-    assert (film["step"][0], film["step"][-1]) == (0, 60)
-    assert len(film["loss"]) == len(film["hidden"]) == len(film["line"]) == len(film["step"]) == 10
+    frames = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["xor"]["frames"]
+    assert (frames["step"][0], frames["step"][-1]) == (0, 60)
+    assert {len(values) for values in frames.values()} == {10}
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,23 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
+from common.files import read_metrics
 from common.statistics import surest_mistakes
 from page.typeset import embed_digit
 
+STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
 SURFACES = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad", "relu", "relu_l2", "relu_l2_grad")
 
 
-def turnable(fields, points):
+def read_results():
+    """The metrics of each stage, with the recall of all classes as one list."""
+    results = {stage: read_metrics(stage) for stage in STAGES}
+    evaluated = results["evaluate"]
+    evaluated["recall"] = [evaluated[f"recall_{c}"] for c in range(10)]
+    return results
+
+
+def surface_data(fields, points):
     """What the page needs to draw every surface itself, on at most `points` lines each way."""
     axis = fields["weight"]
     lines = np.linspace(0, len(axis) - 1, min(points, len(axis))).round().astype(int)
@@ -28,7 +38,7 @@ def turnable(fields, points):
     }
 
 
-def film(perceptron, frames):
+def training_frames(perceptron, frames):
     """XOR's training as frames, evenly spaced from the first step to the last."""
     last = len(perceptron["losses"]) - 1
     steps = np.unique(np.linspace(0, last, frames).round().astype(int))

@@ -1,0 +1,1 @@
+// Charts with values on hover and by keyboard.

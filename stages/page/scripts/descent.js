@@ -1,0 +1,1 @@
+// Gradient descent of one neuron from any point.

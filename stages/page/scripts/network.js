@@ -1,0 +1,1 @@
+// The trained network: forward pass.
