@@ -25,13 +25,14 @@ from pydantic import Field
 from common.files import read_arrays, write_bytes
 from common.mnist import TEST, TRAIN, read_names
 from common.params import read_section, run
-from page import facts
+from common.statistics import surest_mistakes
+from page import facts, network
 from page.source import quote_source
 from page.typeset import Mathematics, embed_folder, format_number, format_yaml
 
 PAGE = Path(__file__).with_name("page")
 STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the page
-SCRIPTS = ("page", "charts", "surfaces", "descent", "xor", "network", "drawing")
+SCRIPTS = ("page", "charts", "surfaces", "descent", "xor", "network", "maps", "drawing")
 
 
 def main(
@@ -68,6 +69,10 @@ def main(
     read_arrays(TRAIN)  # its hash is quoted: it must be sound
     test = read_arrays(TEST)
     images, (dataset, classes) = test["images"], read_names(test)
+    state = read_arrays("data/cnn/weights.npz")
+    first_of_each_class = predictions.groupby("actual").head(1).sort_values("actual")
+    examples = [*network.list_inputs(first_of_each_class, images, classes)]
+    errors = [*network.list_inputs(surest_mistakes(predictions, mistakes), images, classes)]
     script = "\n".join(read(f"scripts/{name}.js") for name in SCRIPTS)
 
     page = environment.get_template("index.html").render(
@@ -80,17 +85,24 @@ def main(
         changed=[*facts.list_changes(params, defaults)],
         metrics=metrics,
         neuron=facts.describe_neuron(fields),
-        layers=[*facts.list_layers(read_arrays("data/cnn/weights.npz"))],
+        layers=[*network.list_layers(state)],
+        classes=classes,
+        examples=examples,
+        mistakes=errors,
         course=facts.follow_accuracy(history),
         images=len(images),
         confused=facts.most_confused(predictions, classes),
         missed_most=classes[int(np.argmin(metrics["evaluate"]["recall"]))],
-        mistakes=[*facts.list_mistakes(predictions, images, classes, mistakes)],
         light=embed_folder("reports/figures"),
         dark=embed_folder("data/figures_dark"),
         hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},
         data={  # what the scripts read, by subject
             "surfaces": facts.surface_data(fields, points),
+            "network": network.pack_weights(state)
+            | {
+                "classes": classes,
+                "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + errors],
+            },
             "xor": {"frames": facts.training_frames(perceptron, frames)},
         },
         style="\n".join(read(f"styles/{name}.css") for name in STYLES),

@@ -8,7 +8,6 @@ from matplotlib.colors import to_hex
 
 from common.files import read_metrics
 from common.statistics import surest_mistakes
-from page.typeset import embed_digit
 
 STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
 SURFACES = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad", "relu", "relu_l2", "relu_l2_grad")
@@ -63,14 +62,6 @@ def describe_neuron(fields):
     }
 
 
-def list_layers(state):
-    """Each layer with weights: name, shape of its weights, number of parameters."""
-    learned = {name: value for name, value in state.items() if name.endswith((".weight", ".bias"))}
-    for layer in dict.fromkeys(name.split(".")[0] for name in learned):
-        weight, bias = learned[f"{layer}.weight"], learned[f"{layer}.bias"]
-        yield {"name": layer, "shape": [*weight.shape], "parameters": weight.size + bias.size}
-
-
 def follow_accuracy(history):
     """The accuracy of the split that was watched: after the first epoch, its best, at the end."""
     watched = "val" if history["val_acc"].notna().all() else "test"
@@ -84,17 +75,6 @@ def follow_accuracy(history):
         "first_loss": history["train_loss"].iloc[0],
         "last_loss": history["train_loss"].iloc[-1],
     }
-
-
-def list_mistakes(predictions, images, classes, count):
-    """The mistakes made with the greatest confidence, each with its image."""
-    for index, row in surest_mistakes(predictions, count).iterrows():
-        yield row.to_dict() | {
-            "index": index,
-            "image": embed_digit(images[index]),
-            "actual": classes[int(row["actual"])],
-            "predicted": classes[int(row["predicted"])],
-        }
 
 
 def most_confused(predictions, classes):
