@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from browsing import browser, open_page  # noqa: F401 fixtures
 from filelock import FileLock
 
 import cnn_train
 import evaluate
 import plots
+import report
 import surfaces
 import xor_train
 from common.files import write_arrays
@@ -123,6 +125,17 @@ def computed(tmp_path_factory):
         evaluate.main(**parameters["evaluate"])
         plots.main(**parameters["plots"])
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(computed, tmp_path_factory):
+    """The file that report makes of two hundred images."""
+    folder = tmp_path_factory.mktemp("a page")
+    shutil.copytree(computed, folder, dirs_exist_ok=True)
+    with chdir(folder):
+        (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
+        report.main(**small_params()["report"])
+    return folder / "reports/index.html"
 
 
 @pytest.fixture

@@ -4,64 +4,15 @@ import shutil
 import subprocess
 
 import pytest
-import yaml
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT, small_params
-from playwright.sync_api import expect, sync_playwright
+from browsing import CHROMIUM
+from conftest import ROOT
+from playwright.sync_api import expect
 from pypdf import PdfReader
 
-import report
 from page.facts import SURFACES
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-
-
-@pytest.fixture(scope="module")
-def made(computed, tmp_path_factory):
-    """The file that report makes of two hundred images."""
-    folder = tmp_path_factory.mktemp("a page")
-    shutil.copytree(computed, folder, dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
-        report.main(**small_params()["report"])
-    return folder / "reports/index.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser, made):
-    """A function: the page on a screen, with `page.asked` and `page.complaints` filled by it."""
-    contexts = []
-
-    def open_page(width=1280, scheme="light", **settings):
-        viewport = {"width": width, "height": 900}
-        contexts.append(browser.new_context(viewport=viewport, color_scheme=scheme, **settings))
-        page = contexts[-1].new_page()
-        page.asked, page.complaints = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda message: (
-                message.type in ("error", "warning") and page.complaints.append(message.text)
-            ),
-        )
-        page.goto(made.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
 
 
 def picture(page, field):
