@@ -14,7 +14,9 @@ function drawLine(pen, from, to, width) {
 function readInk(pen) {
   const size = pen.canvas.width;
   const { data: rgba } = pen.getImageData(0, 0, size, size);
-  return Float32Array.from({ length: size * size }, (_, k) => rgba[4 * k + 3]);
+  const ink = new Float32Array(size * size);
+  for (let k = 0; k < ink.length; k += 1) ink[k] = rgba[4 * k + 3];
+  return ink;
 }
 
 /**
@@ -55,15 +57,19 @@ function averageCells(ink, size, { left, top, side }) {
 function locateDrawing(ink, size) {
   let [left, top, right, bottom] = [size, size, 0, 0];
   let [mass, massX, massY] = [0, 0, 0];
-  ink.forEach((value, k) => {
-    if (!value) return;
-    const [x, y] = [k % size, Math.floor(k / size)];
-    [left, right] = [Math.min(left, x), Math.max(right, x + 1)];
-    [top, bottom] = [Math.min(top, y), Math.max(bottom, y + 1)];
-    mass += value;
-    massX += value * (x + 0.5);
-    massY += value * (y + 0.5);
-  });
+  for (let y = 0; y < size; y += 1) {
+    for (let x = 0; x < size; x += 1) {
+      const value = ink[y * size + x];
+      if (!value) continue;
+      if (x < left) left = x;
+      if (x >= right) right = x + 1;
+      if (y < top) top = y;
+      bottom = y + 1;
+      mass += value;
+      massX += value * (x + 0.5);
+      massY += value * (y + 0.5);
+    }
+  }
   if (!mass) return { left: 0, top: 0, side: size / 28 };
   const side = Math.max(right - left, bottom - top) / 20;
   return { left: massX / mass - 14 * side, top: massY / mass - 14 * side, side };
