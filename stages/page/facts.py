@@ -1,6 +1,6 @@
 """What the page says beyond the metrics, taken from what the stages computed."""
 
-from math import log
+from math import log, sqrt
 
 import matplotlib
 import numpy as np
@@ -11,7 +11,6 @@ from common.statistics import surest_mistakes
 from page.typeset import embed_digit
 
 STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
-SURFACES = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad", "relu", "relu_l2", "relu_l2_grad")
 
 
 def read_results():
@@ -22,20 +21,14 @@ def read_results():
     return results
 
 
-def surface_data(fields, points):
-    """What the page needs to draw every surface itself, on at most `points` lines each way."""
-    axis = fields["weight"]
-    lines = np.linspace(0, len(axis) - 1, min(points, len(axis))).round().astype(int)
-    colours = np.linspace(0, 1, 64)
-    return {
-        "axis": axis[lines].round(6).tolist(),
-        "fields": {name: fields[name][np.ix_(lines, lines)].round(4).tolist() for name in SURFACES},
-        "extremes": {n: [float(fields[n].min()), float(fields[n].max())] for n in SURFACES},
-        "colours": {
-            name: [to_hex(colour) for colour in matplotlib.colormaps[name](colours)]
-            for name in ("viridis", "coolwarm")
-        },
+def surface_data(params, points):
+    """What the page needs to compute and draw every surface itself, on `points` lines each way."""
+    shades = np.linspace(0, 1, 64)
+    maps = {
+        name: [to_hex(shade) for shade in matplotlib.colormaps[name](shades)]
+        for name in ("viridis", "coolwarm")
     }
+    return params | {"points": points, "colours": maps}
 
 
 def training_frames(perceptron, frames):
@@ -51,15 +44,25 @@ def training_frames(perceptron, frames):
 
 
 def describe_neuron(fields):
-    """Where both losses are least, the least that is possible, and the corner far from there."""
+    """Where both losses are least, the least that is possible, the L2 gradient's exact extremes, and
+    its value in the corner far from the target.
+    """
     y = float(fields["target"])
     inside = 0 < y < 1  # else the least is at infinity
     far = -1 if fields["start"] > 0 else 0
+    # ∂L2/∂z = 2 (ŷ - y) ŷ (1 - ŷ) is extreme where 3ŷ² - 2 (1 + y) ŷ + y = 0.
+    root = sqrt(1 - y + y * y)
+    extremes = [
+        {"grad": 2 * (p - y) * p * (1 - p), "at": log(p / (1 - p))}
+        for p in ((1 + y - root) / 3, (1 + y + root) / 3)
+        if inside
+    ]
     return {
         "valley": log(y / (1 - y)) if inside else None,
         "entropy": -y * log(y) - (1 - y) * log(1 - y) if inside else 0.0,
+        "l2_grad": extremes,
         "corner": float(fields["start"]),
-        "at_corner": {name: float(fields[name][far, far]) for name in ("l2_grad", "ce")},
+        "l2_grad_at_corner": float(fields["l2_grad"][far, far]),
     }
 
 
