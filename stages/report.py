@@ -11,7 +11,7 @@ writes  reports/index.html                  a single file that needs no other an
 
 from base64 import b64encode
 from hashlib import sha256
-from math import log
+from math import log, log10
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -32,7 +32,10 @@ from page.typeset import Mathematics, embed_folder, format_number, format_yaml
 
 PAGE = Path(__file__).with_name("page")
 STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the page
-SCRIPTS = ("page", "charts", "surfaces", "descent", "xor", "network", "maps", "drawing")
+SCRIPTS = (
+    *("page", "charts", "neuron", "surfaces", "descent"),
+    *("perceptron", "xor", "network", "maps", "drawing", "course"),
+)
 
 
 def main(
@@ -52,6 +55,7 @@ def main(
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}"
+    environment.filters["log10"] = log10
     environment.filters["quote"] = quote
     environment.filters["number"] = format_number
     environment.filters["flatten"] = facts.flatten
@@ -91,18 +95,20 @@ def main(
         mistakes=errors,
         course=facts.follow_accuracy(history),
         images=len(images),
+        recall=facts.list_recall(predictions, classes),
         confused=facts.most_confused(predictions, classes),
         missed_most=classes[int(np.argmin(metrics["evaluate"]["recall"]))],
         light=embed_folder("reports/figures"),
         dark=embed_folder("data/figures_dark"),
         hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},
         data={  # what the scripts read, by subject
-            "surfaces": facts.surface_data(fields, points),
+            "surfaces": facts.surface_data(params["surfaces"], points),
             "network": network.pack_weights(state)
             | {
                 "classes": classes,
                 "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + errors],
             },
+            "course": facts.epochs(history),
             "xor": {"frames": facts.training_frames(perceptron, frames)},
         },
         style="\n".join(read(f"styles/{name}.css") for name in STYLES),

@@ -8,6 +8,7 @@ reads   params.yaml: xor
 writes  data/xor.npz              after 0, 1, … steps: losses and linear_losses (steps + 1,),
                                   hidden (steps + 1, 4, 2), where the four points come to lie, and
                                   line (steps + 1, 3), the v1, v2, c of v1 h1 + v2 h2 + c = 0;
+                                  initial (9,): its W (row-major), b, v and c at step 0;
                                   snapshots (k,), the steps to draw;
                                   per start: final_losses and solved
         data/xor.pth              the trained network as a state dict
@@ -143,6 +144,7 @@ def main(
         linear_losses=affine_losses.numpy(),
         hidden=forward(networks)[0].numpy(),
         line=torch.cat([networks.v, networks.c[:, None]], 1).numpy(),
+        initial=torch.cat([p[0].flatten() for p in networks]).numpy(),
         snapshots=np.arange(0, steps + 1, snapshot_every),
         final_losses=final_losses.numpy(),
         solved=solvers.numpy(),

@@ -1,16 +1,15 @@
 """What the page says beyond the metrics, taken from what the stages computed."""
 
-from math import log
+from math import log, sqrt
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
 from common.files import read_metrics
-from common.statistics import surest_mistakes
+from common.statistics import surest_mistakes, wilson_interval
 
 STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
-SURFACES = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad", "relu", "relu_l2", "relu_l2_grad")
 
 
 def read_results():
@@ -21,20 +20,14 @@ def read_results():
     return results
 
 
-def surface_data(fields, points):
-    """What the page needs to draw every surface itself, on at most `points` lines each way."""
-    axis = fields["weight"]
-    lines = np.linspace(0, len(axis) - 1, min(points, len(axis))).round().astype(int)
-    colours = np.linspace(0, 1, 64)
-    return {
-        "axis": axis[lines].round(6).tolist(),
-        "fields": {name: fields[name][np.ix_(lines, lines)].round(4).tolist() for name in SURFACES},
-        "extremes": {n: [float(fields[n].min()), float(fields[n].max())] for n in SURFACES},
-        "colours": {
-            name: [to_hex(colour) for colour in matplotlib.colormaps[name](colours)]
-            for name in ("viridis", "coolwarm")
-        },
+def surface_data(params, points):
+    """What the page needs to compute and draw every surface itself, on `points` lines each way."""
+    shades = np.linspace(0, 1, 64)
+    maps = {
+        name: [to_hex(shade) for shade in matplotlib.colormaps[name](shades)]
+        for name in ("viridis", "coolwarm")
     }
+    return params | {"points": points, "colours": maps}
 
 
 def training_frames(perceptron, frames):
@@ -50,22 +43,32 @@ def training_frames(perceptron, frames):
 
 
 def describe_neuron(fields):
-    """Where both losses are least, the least that is possible, and the corner far from there."""
+    """Where both losses are least, the least that is possible, the L2 gradient's exact extremes, and
+    its value in the corner far from the target.
+    """
     y = float(fields["target"])
     inside = 0 < y < 1  # else the least is at infinity
     far = -1 if fields["start"] > 0 else 0
+    # ∂L2/∂z = 2 (ŷ - y) ŷ (1 - ŷ) is extreme where 3ŷ² - 2 (1 + y) ŷ + y = 0.
+    root = sqrt(1 - y + y * y)
+    extremes = [
+        {"grad": 2 * (p - y) * p * (1 - p), "at": log(p / (1 - p))}
+        for p in ((1 + y - root) / 3, (1 + y + root) / 3)
+        if inside
+    ]
     return {
         "valley": log(y / (1 - y)) if inside else None,
         "entropy": -y * log(y) - (1 - y) * log(1 - y) if inside else 0.0,
+        "l2_grad": extremes,
         "corner": float(fields["start"]),
-        "at_corner": {name: float(fields[name][far, far]) for name in ("l2_grad", "ce")},
+        "l2_grad_at_corner": float(fields["l2_grad"][far, far]),
     }
 
 
 def follow_accuracy(history):
-    """The accuracy of the split that was watched: after the first epoch, its best, at the end."""
+    """The accuracy of the watched split after the first epoch, its best, at the end; its losses."""
     watched = "val" if history["val_acc"].notna().all() else "test"
-    accuracy = history[f"{watched}_acc"]
+    accuracy, loss = history[f"{watched}_acc"], history[f"{watched}_loss"]
     return {
         "split": {"val": "validation", "test": "test"}[watched],
         "first": accuracy.iloc[0],
@@ -74,7 +77,30 @@ def follow_accuracy(history):
         "last": accuracy.iloc[-1],
         "first_loss": history["train_loss"].iloc[0],
         "last_loss": history["train_loss"].iloc[-1],
+        "losses": loss.tolist(),
+        "lowest_loss_epoch": int(history["epoch"][loss.idxmin()]),
     }
+
+
+def epochs(history):
+    """Loss and accuracy of each split that was measured, epoch by epoch: column to list."""
+    return {name: history[name].tolist() for name in history if history[name].notna().all()}
+
+
+def list_recall(predictions, classes):
+    """Name, recall and its 95 % interval of each class that has test images."""
+    right = predictions["actual"] == predictions["predicted"]
+    counts = right.groupby(predictions["actual"]).agg(["sum", "size"])
+    return [
+        {
+            "name": classes[actual],
+            "recall": hits / count,
+            "interval": wilson_interval(hits, count),
+            "hits": int(hits),
+            "count": int(count),
+        }
+        for actual, hits, count in counts.itertuples()
+    ]
 
 
 def most_confused(predictions, classes):
