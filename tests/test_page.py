@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM
 from conftest import ROOT
+from PIL import Image
 from playwright.sync_api import expect
 from pypdf import PdfReader
 
@@ -155,3 +156,16 @@ def test_make_pdf_says_what_to_install_where_there_is_no_chromium(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0
     assert "apt install chromium" in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("firefox-esr"), reason="no firefox-esr is installed")
+def test_firefox_classifies_the_example_and_draws_the_page(made, tmp_path):
+    """Firefox has no remote control here: the colour of the first bar in a screenshot must do."""
+    picture = tmp_path / "page.png"
+    command = ["firefox-esr", "--headless", "--no-remote", "--profile", tmp_path]
+    command += ["--window-size=1280,900", "--screenshot", picture, made.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    with Image.open(picture) as image:
+        colours = image.convert("RGB").crop((700, 400, 1120, 720)).getcolors(1 << 18)
+    accent = (0x00, 0x5F, 0x96)  # of the bar of the predicted class, in light mode
+    assert sum(count for count, colour in colours if colour == accent) > 300

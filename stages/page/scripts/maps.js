@@ -170,6 +170,7 @@ function explain(outputs, layer, channel, y, x) {
     find("map-shape").textContent = size > 1 ? `${channels} × ${size} × ${size}` : `${channels}`;
     const { source, top, left, side, parts, sum, bias, rectified, value } = explain(outputs, name, c, y, x);
     const shown = parts[keepInside(part, parts.length - 1)];
+    inputMap.closest(".pixel").hidden = mapShape(SOURCES[name]).size === 1;
     part.closest("label").hidden = parts.length === 1;
     const from = makeShade(outputs[source]);
     const inner = mapShape(source);
