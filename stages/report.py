@@ -34,7 +34,8 @@ PAGE = Path(__file__).with_name("page")
 STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the page
 SCRIPTS = (
     *("page", "charts", "neuron", "surfaces", "descent"),
-    *("perceptron", "xor", "network", "maps", "drawing", "course"),
+    *("perceptron", "planes", "xor", "starts"),
+    *("network", "explain", "maps", "drawing", "course"),
 )
 
 
@@ -43,7 +44,6 @@ def main(
     help: Annotated[str, Field(max_length=10_000)],
     mistakes: Annotated[int, Field(ge=1, le=200)],
     points: Annotated[int, Field(ge=2, le=100)],
-    frames: Annotated[int, Field(ge=2, le=1000)],
 ):
     environment = Environment(
         loader=FileSystemLoader(PAGE),
@@ -84,6 +84,7 @@ def main(
         help=help,
         questions=yaml.safe_load(read("questions.yaml")),
         four_ln_2=4 * log(2),
+        levels=facts.stalled_shares(perceptron),
         dataset=dataset,
         params=params,
         changed=[*facts.list_changes(params, defaults)],
@@ -109,7 +110,7 @@ def main(
                 "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + errors],
             },
             "course": facts.epochs(history),
-            "xor": {"frames": facts.training_frames(perceptron, frames)},
+            "xor": params["xor"] | {"initial": perceptron["initial"].tolist()},
         },
         style="\n".join(read(f"styles/{name}.css") for name in STYLES),
         script=script,

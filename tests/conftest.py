@@ -38,7 +38,7 @@ SMALL = {
     "train": {"epochs": 2, "batch_size": 16, "lr": 0.02, "precision": "float32"},
     "evaluate": {"batch_size": 20},
     "plots": {"dpi": 30, "mistakes": 4},
-    "report": {"points": 8, "frames": 10},
+    "report": {"points": 8},
 }
 
 

@@ -8,31 +8,9 @@ from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM
 from conftest import ROOT
 from PIL import Image
-from playwright.sync_api import expect
 from pypdf import PdfReader
 
-SURFACES = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad", "relu", "relu_l2", "relu_l2_grad")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-
-
-def picture(page, field):
-    """What a surface's canvas shows, as the bytes of an image."""
-    canvas = page.locator(f"canvas[data-field={field}]")
-    canvas.scroll_into_view_if_needed()  # what is not on the screen is not drawn
-    page.wait_for_timeout(100)
-    return canvas.evaluate("canvas => canvas.toDataURL()")
-
-
-def drag(page, field, right, down):
-    canvas = page.locator(f"canvas[data-field={field}]")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + right, y + down, steps=4)
-    page.mouse.up()
-    page.wait_for_timeout(100)
 
 
 SCREENS = [(320, "light"), (390, "dark"), (768, "light"), (1280, "dark"), (2560, "light")]
@@ -45,60 +23,6 @@ def test_nothing_is_asked_for_complained_about_or_wider_than_the_screen(open_pag
     assert page.complaints == []
     page.get_by_text("Where every number comes from").click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
-
-
-def test_the_mouse_turns_every_surface_together(open_page):
-    page = open_page()
-    before = {field: picture(page, field) for field in SURFACES}
-    turned = page.locator("#turn").input_value()
-    drag(page, "l2", right=60, down=10)
-    assert page.locator("#turn").input_value() != turned
-    assert all(picture(page, field) != before[field] for field in SURFACES)
-    drag(page, "l2", right=-60, down=-10)
-    assert picture(page, "ce") == before["ce"]
-
-
-def test_the_keyboard_turns_the_surfaces(open_page):
-    page = open_page()
-    before = picture(page, "sigmoid")
-    page.locator("#tilt").press("ArrowUp")
-    assert picture(page, "sigmoid") != before
-
-
-def test_a_finger_turns_the_surfaces(open_page):
-    page = open_page(390, has_touch=True, is_mobile=True)
-    canvas = page.locator("canvas[data-field=ce]")
-    canvas.scroll_into_view_if_needed()
-    before = picture(page, "ce")
-    box = canvas.bounding_box()
-    points = [
-        {"x": box["x"] + box["width"] / 2 + shift, "y": box["y"] + box["height"] / 2}
-        for shift in (0, 15, 30, 45)
-    ]
-    session = page.context.new_cdp_session(page)
-    kinds = ("touchStart", "touchMove", "touchMove", "touchMove")
-    for kind, point in zip(kinds, points, strict=True):
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(100)
-    assert picture(page, "ce") != before
-
-
-def test_the_slider_goes_from_the_first_step_of_xor_to_the_last(open_page):
-    page = open_page()
-    slider, says = page.locator("#frame"), page.locator("#says")
-    assert says.inner_text().startswith("step 0: loss ")
-    line = page.locator("#plane .line")
-    before = line.get_attribute("x1")
-    slider.press("End")
-    assert says.inner_text().startswith("step 60: loss ")
-    assert says.inner_text().endswith("of 4 points right")
-    assert slider.get_attribute("aria-valuetext") == says.inner_text()
-    assert line.get_attribute("x1") != before
-    slider.press("Home")
-    page.locator("#play").click()
-    expect(says).to_contain_text("step 60:")
-    expect(page.locator("#play")).to_have_text("Play")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])

@@ -15,7 +15,7 @@ from conftest import ROOT, small_params
 
 import report
 import surfaces
-from common.files import read_metrics, write_metrics
+from common.files import read_arrays, read_metrics, write_metrics
 from common.model import DigitClassification, fold_batch_norm, scale
 from page import facts, network
 from page.typeset import format_number
@@ -198,8 +198,8 @@ def test_what_comes_from_data_or_parameters_is_escaped(results):
     [
         (0.5, "6", "Both are symmetric about the line"),
         (0.8, "−6", "Neither is symmetric about it"),
-        (0, "6", "both fall towards 0 without reaching it"),
-        (1, "−6", "both fall towards 0 without reaching it"),
+        (0, "6", "both losses approach 0 without reaching it"),
+        (1, "−6", "both losses approach 0 without reaching it"),
     ],
 )
 def test_the_answer_fits_the_target(results, target, corner, said):
@@ -208,8 +208,8 @@ def test_the_answer_fits_the_target(results, target, corner, said):
     found = read_metrics("surfaces")
     text = "".join(make()[1].split())
     assert "".join(said.split()) in text
-    assert f"startinthatcorner,w=b={corner},with" in text
-    assert f"Undercross-entropythattakes{found['ce_steps']}steps" in text
+    assert f"Gradientdescentfromthecornerw=b={corner},with" in text
+    assert f"takes{found['ce_steps']}stepsoncross-entropy" in text
     assert found["ce_steps"] > 10
     for end in ("min", "max"):
         value = format_number(found[f"l2_grad_{end}"], ".4f")
@@ -218,7 +218,7 @@ def test_the_answer_fits_the_target(results, target, corner, said):
 
 def test_a_descent_that_does_not_arrive_is_said_to_take_longer(results):
     assert "l2_steps" not in read_metrics("surfaces")
-    assert "under L2 more than 3,000" in make()[1]
+    assert "more than 3,000 on L2" in make()[1]
 
 
 def test_the_page_can_be_made_without_mistakes_validation_or_stuck_starts(results):
@@ -232,7 +232,7 @@ def test_the_page_can_be_made_without_mistakes_validation_or_stuck_starts(result
     change_params("train", validation=0)
     _, text = make(author="Ada")
     assert "most confident errors" not in text
-    assert "The others have not" not in text
+    assert "the others stall" not in text
     assert "has the lowest recall" not in text
     assert "no validation images are left" in text
     assert "Ada" in text
@@ -312,11 +312,22 @@ def test_batch_norm_is_folded_without_changing_the_network():
         np.testing.assert_allclose(bias, expected.bias.detach(), rtol=1e-5, atol=1e-6)
 
 
-def test_the_frames_run_from_the_first_step_to_the_last(results):
+def test_the_page_holds_the_initial_weights_of_the_followed_network(results):
     page, _ = make()
-    frames = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["xor"]["frames"]
-    assert (frames["step"][0], frames["step"][-1]) == (0, 60)
-    assert {len(values) for values in frames.values()} == {10}
+    xor = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["xor"]
+    assert xor["initial"] == read_arrays("data/xor.npz")["initial"].tolist()
+
+
+@pytest.mark.parametrize("target", [0, 0.3, 0.5, 1])
+def test_exact_extremes_stand_beside_grid_values(results, target):
+    surfaces.main(**small_params()["surfaces"] | {"target": target, "points": 100})
+    change_params("surfaces", target=target)
+    _, text = make()
+    said = {
+        0.3: ["its exact extremes −0.0385 at", "0.1695 at", "infimum is −0.6"],
+        0.5: ["peaks at exactly ±0.0962, at", "±1.317; on the grid", "infimum is −1 as"],
+    }
+    assert all(words in text for words in said.get(target, ["Its gradient peaks on one side only"]))
 
 
 @pytest.mark.parametrize(

@@ -30,20 +30,18 @@ def surface_data(params, points):
     return params | {"points": points, "colours": maps}
 
 
-def training_frames(perceptron, frames):
-    """XOR's training as frames, evenly spaced from the first step to the last."""
-    last = len(perceptron["losses"]) - 1
-    steps = np.unique(np.linspace(0, last, frames).round().astype(int))
-    return {
-        "step": steps.tolist(),
-        "loss": perceptron["losses"][steps].round(4).tolist(),
-        "hidden": perceptron["hidden"][steps].round(4).tolist(),
-        "line": perceptron["line"][steps].round(4).tolist(),
-    }
+def stalled_shares(perceptron):
+    """Losses at which XOR's descent stalls, each with the share of unsolved starts within 0.05;
+    empty where all starts solve XOR.
+    """
+    losses = perceptron["final_losses"][~perceptron["solved"]]
+    # Two points share the output ½; three share ⅓ or ⅔.
+    levels = (2 * log(2), 3 * log(3) - 2 * log(2))
+    return [{"loss": x, "share": np.mean(abs(losses - x) < 0.05)} for x in levels if losses.size]
 
 
 def describe_neuron(fields):
-    """Where both losses are least, the least that is possible, the L2 gradient's exact extremes, and
+    """The line w + b and the cross-entropy of the minimum, the L2 gradient's exact extremes, and
     its value in the corner far from the target.
     """
     y = float(fields["target"])

@@ -51,7 +51,8 @@
       const z = path[count];
       const row = document.querySelector(`tr[data-loss=${loss}]`);
       const state = arrived(z) ? " ✓" : "";
-      const cells = [name, count.toLocaleString("en") + state, round(sigmoid(z)), round(FIELDS[loss](z, Number(target.value)))];
+      const value = FIELDS[loss](z, Number(target.value));
+      const cells = [name, count.toLocaleString("en") + state, sigmoid(z).toFixed(4), value.toFixed(4)];
       [...row.cells].forEach((cell, k) => (cell.textContent = cells[k]));
     }
     progress.setAttribute("aria-valuetext", stepsOf(shown));

@@ -9,7 +9,7 @@ const XOR_TARGETS = [0, 1, 1, 0];
  */
 
 /** h = φ(Wx + b) and the logit z = v·h + c. @param {Parameters} p */
-function forward(p, [x1, x2], tanh = true) {
+function xorForward(p, [x1, x2], tanh = true) {
   const phi = tanh ? Math.tanh : (a) => a;
   const h = [phi(p[0] * x1 + p[1] * x2 + p[4]), phi(p[2] * x1 + p[3] * x2 + p[5])];
   return { h, z: p[6] * h[0] + p[7] * h[1] + p[8] };
@@ -17,18 +17,18 @@ function forward(p, [x1, x2], tanh = true) {
 
 /** L(θ), summed over the four points. @param {Parameters} p */
 const xorLoss = (p, tanh) =>
-  XOR_INPUTS.reduce((sum, x, k) => sum + FIELDS.ce(forward(p, x, tanh).z, XOR_TARGETS[k]), 0);
+  XOR_INPUTS.reduce((sum, x, k) => sum + FIELDS.ce(xorForward(p, x, tanh).z, XOR_TARGETS[k]), 0);
 
 /** The points whose output is on the right side of ½. @param {Parameters} p */
 const countCorrect = (p, tanh) =>
-  XOR_INPUTS.filter((x, k) => forward(p, x, tanh).z > 0 === (XOR_TARGETS[k] === 1)).length;
+  XOR_INPUTS.filter((x, k) => xorForward(p, x, tanh).z > 0 === (XOR_TARGETS[k] === 1)).length;
 
 /** θ ← θ - η ∇L(θ), in place. @param {Parameters} p */
 function stepXor(p, lr, tanh = true) {
   const gradient = new Float64Array(9);
   for (let k = 0; k < 4; k += 1) {
     const x = XOR_INPUTS[k];
-    const { h, z } = forward(p, x, tanh);
+    const { h, z } = xorForward(p, x, tanh);
     const dz = sigmoid(z) - XOR_TARGETS[k]; // ∂L/∂z
     for (let i = 0; i < 2; i += 1) {
       const da = dz * p[6 + i] * (tanh ? 1 - h[i] * h[i] : 1); // ∂L/∂(Wx + b)ᵢ
