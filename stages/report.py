@@ -1,7 +1,8 @@
 """Set the metrics, the figures and the answers to the assignment's questions as one page.
 
 reads   params.yaml: report, and the other sections, which the page quotes
-        stages/page/                        the text as templates, their style and script
+        stages/page/                        the text as templates, their styles and scripts
+        stages/*.py                         the functions that the page quotes
         data/surfaces.npz, data/xor.npz, data/mnist/*.npz, data/network/{weights.npz,history.csv},
         data/predictions.csv, data/plots_dark/*.png, reports/figures/*.png,
         reports/metrics/*.json
@@ -10,7 +11,7 @@ writes  reports/index.html                  a single file that needs no other an
 
 from base64 import b64encode
 from hashlib import sha256
-from math import log
+from math import log, log10
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -24,20 +25,26 @@ from pydantic import Field
 from common.files import read_arrays, write_bytes
 from common.mnist import TEST, TRAIN, read_names
 from common.params import read_section
-from common.results import read_metrics
 from common.stage import run
-from page import facts
+from common.statistics import surest_mistakes
+from page import facts, network
+from page.source import quote_source
 from page.typeset import Mathematics, embed_folder, format_number, format_yaml
 
 PAGE = Path(__file__).with_name("page")
-STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
+STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the page
+SCRIPTS = (
+    *("page", "charts", "neuron", "surfaces", "descent"),
+    *("perceptron", "planes", "xor", "starts"),
+    *("network", "explain", "maps", "drawing", "course"),
+)
 
 
 def main(
     author: Annotated[str, Field(max_length=200)],
+    help: Annotated[str, Field(max_length=10_000)],
     mistakes: Annotated[int, Field(ge=1, le=200)],
     points: Annotated[int, Field(ge=2, le=100)],
-    frames: Annotated[int, Field(ge=2, le=1000)],
 ):
     environment = Environment(
         loader=FileSystemLoader(PAGE),
@@ -49,14 +56,19 @@ def main(
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}"
+    environment.filters["log10"] = log10
     environment.filters["quote"] = quote
     environment.filters["number"] = format_number
     environment.filters["flatten"] = facts.flatten
     environment.filters["yaml"] = format_yaml
+    environment.globals["source"] = quote_source
 
-    defaults = yaml.safe_load((PAGE / "defaults.yaml").read_text(encoding="utf-8"))
+    def read(name):
+        return (PAGE / name).read_text(encoding="utf-8")
+
+    defaults = yaml.safe_load(read("defaults.yaml"))
     params = {section: read_section(section) for section in defaults}
-    metrics = {stage: facts.name_details(read_metrics(stage)) for stage in STAGES}
+    metrics = facts.read_results()
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
     history, predictions = (
         pd.read_csv("data/network/history.csv"),
@@ -65,29 +77,47 @@ def main(
     read_arrays(TRAIN)  # its hash is quoted: it must be sound
     test = read_arrays(TEST)
     images, (dataset, classes) = test["images"], read_names(test)
-    recall = [metrics["evaluate"][f"recall_{c}"] for c in range(len(classes))]
-    script = (PAGE / "page.js").read_text(encoding="utf-8")
+    state = read_arrays("data/network/weights.npz")
+    layers = [*network.list_layers(state)]
+    first_of_each_class = predictions.groupby("actual").head(1).sort_values("actual")
+    examples = [*network.list_inputs(first_of_each_class, images, classes)]
+    errors = [*network.list_inputs(surest_mistakes(predictions, mistakes), images, classes)]
+    script = "\n".join(read(f"scripts/{name}.js") for name in SCRIPTS)
 
     page = environment.get_template("index.html").render(
         author=author,
+        help=help,
+        questions=yaml.safe_load(read("questions.yaml")),
         four_ln_2=4 * log(2),
         dataset=dataset,
         params=params,
         changed=[*facts.list_changes(params, defaults)],
         metrics=metrics,
         neuron=facts.describe_neuron(fields),
-        surfaces=facts.turnable(fields, points),
-        film=facts.film(perceptron, frames),
-        layers=[*facts.list_layers(read_arrays("data/network/weights.npz"))],
+        layers=layers,
+        parameters=sum(layer["parameters"] for layer in layers),
+        classes=classes,
+        examples=examples,
+        mistakes=errors,
         course=facts.follow_accuracy(history),
         images=len(images),
+        recall=facts.list_recall(predictions, classes),
         confused=facts.most_confused(predictions, classes),
-        missed_most=classes[int(np.argmin(recall))],
-        mistakes=[*facts.list_mistakes(predictions, images, classes, mistakes)],
+        missed_most=classes[int(np.argmin(metrics["evaluate"]["recall"]))],
         light=embed_folder("reports/figures"),
         dark=embed_folder("data/plots_dark"),
         hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},
-        style=(PAGE / "style.css").read_text(encoding="utf-8"),
+        data={  # what the scripts read, by subject
+            "surfaces": facts.surface_data(params["surfaces"], points),
+            "network": network.pack_weights(state)
+            | {
+                "classes": classes,
+                "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + errors],
+            },
+            "course": facts.epochs(history),
+            "xor": params["xor"] | {"initial": perceptron["initial"].tolist()},
+        },
+        style="\n".join(read(f"styles/{name}.css") for name in STYLES),
         script=script,
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )

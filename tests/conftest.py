@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from browsing import browser, open_page  # noqa: F401 fixtures
 from filelock import FileLock
 
 import cnn_train
+import report
 from common.files import write_arrays
 from common.mnist import TEST, TRAIN
 from common.params import validate
@@ -33,7 +35,7 @@ SMALL = {
     "train": {"epochs": 2, "batch_size": 16, "lr": 0.02, "precision": "float32"},
     "evaluate": {"batch_size": 20},
     "plots": {"dpi": 30, "mistakes": 4},
-    "report": {"points": 8, "frames": 10},
+    "report": {"points": 8},
 }
 
 
@@ -125,6 +127,17 @@ def computed(tmp_path_factory):
         for stage in ("surfaces", "xor_train", "cnn_train", "evaluate", "plots"):
             assert run_stage(stage) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(computed, tmp_path_factory):
+    """The file that report makes of two hundred images."""
+    folder = tmp_path_factory.mktemp("a page")
+    shutil.copytree(computed, folder, dirs_exist_ok=True)
+    with chdir(folder):
+        (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
+        report.main(**small_params()["report"])
+    return folder / "reports/index.html"
 
 
 @pytest.fixture

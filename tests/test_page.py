@@ -4,84 +4,13 @@ import shutil
 import subprocess
 
 import pytest
-import yaml
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT, small_params
-from playwright.sync_api import expect, sync_playwright
+from browsing import CHROMIUM
+from conftest import ROOT
+from PIL import Image
 from pypdf import PdfReader
 
-import report
-from page.facts import SURFACES
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-
-
-@pytest.fixture(scope="module")
-def made(computed, tmp_path_factory):
-    """The file that report makes of two hundred images."""
-    folder = tmp_path_factory.mktemp("a page")
-    shutil.copytree(computed, folder, dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
-        report.main(**small_params()["report"])
-    return folder / "reports/index.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser, made):
-    """A function: the page on a screen, with `page.asked` and `page.complaints` filled by it."""
-    contexts = []
-
-    def open_page(width=1280, scheme="light", **settings):
-        viewport = {"width": width, "height": 900}
-        contexts.append(browser.new_context(viewport=viewport, color_scheme=scheme, **settings))
-        page = contexts[-1].new_page()
-        page.asked, page.complaints = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda message: (
-                message.type in ("error", "warning") and page.complaints.append(message.text)
-            ),
-        )
-        page.goto(made.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
-
-def picture(page, field):
-    """What a surface's canvas shows, as the bytes of an image."""
-    canvas = page.locator(f"canvas[data-field={field}]")
-    canvas.scroll_into_view_if_needed()  # what is not on the screen is not drawn
-    page.wait_for_timeout(100)
-    return canvas.evaluate("canvas => canvas.toDataURL()")
-
-
-def drag(page, field, right, down):
-    canvas = page.locator(f"canvas[data-field={field}]")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + right, y + down, steps=4)
-    page.mouse.up()
-    page.wait_for_timeout(100)
 
 
 SCREENS = [(320, "light"), (390, "dark"), (768, "light"), (1280, "dark"), (2560, "light")]
@@ -94,60 +23,6 @@ def test_nothing_is_asked_for_complained_about_or_wider_than_the_screen(open_pag
     assert page.complaints == []
     page.get_by_text("Where every number comes from").click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
-
-
-def test_the_mouse_turns_every_surface_together(open_page):
-    page = open_page()
-    before = {field: picture(page, field) for field in SURFACES}
-    turned = page.locator("#turn").input_value()
-    drag(page, "l2", right=60, down=10)
-    assert page.locator("#turn").input_value() != turned
-    assert all(picture(page, field) != before[field] for field in SURFACES)
-    drag(page, "l2", right=-60, down=-10)
-    assert picture(page, "ce") == before["ce"]
-
-
-def test_the_keyboard_turns_the_surfaces(open_page):
-    page = open_page()
-    before = picture(page, "sigmoid")
-    page.locator("#tilt").press("ArrowUp")
-    assert picture(page, "sigmoid") != before
-
-
-def test_a_finger_turns_the_surfaces(open_page):
-    page = open_page(390, has_touch=True, is_mobile=True)
-    canvas = page.locator("canvas[data-field=ce]")
-    canvas.scroll_into_view_if_needed()
-    before = picture(page, "ce")
-    box = canvas.bounding_box()
-    points = [
-        {"x": box["x"] + box["width"] / 2 + shift, "y": box["y"] + box["height"] / 2}
-        for shift in (0, 15, 30, 45)
-    ]
-    session = page.context.new_cdp_session(page)
-    kinds = ("touchStart", "touchMove", "touchMove", "touchMove")
-    for kind, point in zip(kinds, points, strict=True):
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(100)
-    assert picture(page, "ce") != before
-
-
-def test_the_slider_goes_from_the_first_step_of_xor_to_the_last(open_page):
-    page = open_page()
-    slider, says = page.locator("#frame"), page.locator("#says")
-    assert says.inner_text().startswith("step 0: loss ")
-    line = page.locator("#plane .line")
-    before = line.get_attribute("x1")
-    slider.press("End")
-    assert says.inner_text().startswith("step 60: loss ")
-    assert says.inner_text().endswith("of 4 points right")
-    assert slider.get_attribute("aria-valuetext") == says.inner_text()
-    assert line.get_attribute("x1") != before
-    slider.press("Home")
-    page.locator("#play").click()
-    expect(says).to_contain_text("step 60:")
-    expect(page.locator("#play")).to_have_text("Play")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
@@ -168,7 +43,7 @@ def test_every_image_has_a_text_and_charts_are_dark_on_a_dark_page(open_page):
     sources = page.locator("picture").evaluate_all(
         "all => all.map(each => each.children[1].currentSrc === each.children[0].srcset)"
     )
-    assert len(sources) == 7
+    assert len(sources) >= 3
     assert all(sources)
 
 
@@ -179,16 +54,21 @@ def test_without_a_script_the_drawn_figures_stand_in(open_page):
     assert page.get_by_alt_text("Snapshots of the plane").is_visible()
 
 
-def test_make_pdf_prints_a_document_of_a_few_pages(made, tmp_path):
+def test_make_pdf_prints_the_whole_page_with_its_collapsed_parts(made, tmp_path):
     folder = tmp_path / "a clone"
     (folder / "reports").mkdir(parents=True)
     shutil.copy(made, folder / "reports")
     command = ["make", "-f", ROOT / "Makefile", "pdf", "READY=", f"CHROMIUM={CHROMIUM}"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     pages = PdfReader(folder / "reports/report.pdf").pages
-    assert 5 <= len(pages) <= 10
+    assert 5 <= len(pages) <= 20
     text = " ".join(" ".join(page.extract_text() for page in pages).split())
-    for words in ("Deep learning basics", "XOR by a 2-layer perceptron", "All parameters"):
+    for words in (
+        "Deep learning basics",
+        "XOR with a 2-layer perceptron",
+        "All parameters",
+        "def descend(",
+    ):
         assert words in text
     assert "Drag a surface" not in text  # what moves is left out
     width, height = pages[0].mediabox.width, pages[0].mediabox.height
@@ -200,3 +80,16 @@ def test_make_pdf_says_what_to_install_where_there_is_no_chromium(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0
     assert "apt install chromium" in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("firefox-esr"), reason="no firefox-esr is installed")
+def test_firefox_classifies_the_example_and_draws_the_page(made, tmp_path):
+    """Firefox has no remote control here: the colour of the first bar in a screenshot must do."""
+    picture = tmp_path / "page.png"
+    command = ["firefox-esr", "--headless", "--no-remote", "--profile", tmp_path]
+    command += ["--window-size=1280,900", "--screenshot", picture, made.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    with Image.open(picture) as image:
+        colours = image.convert("RGB").crop((700, 400, 1120, 720)).getcolors(1 << 18)
+    accent = (0x00, 0x5F, 0x96)  # of the bar of the predicted class, in light mode
+    assert sum(count for count, colour in colours if colour == accent) > 300

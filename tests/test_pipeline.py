@@ -31,6 +31,13 @@ def local_imports(path):
     return found
 
 
+def quoted_sources():
+    """The scripts whose functions the page quotes."""
+    templates = (ROOT / "stages/page").glob("*.html")
+    text = "".join(path.read_text(encoding="utf-8") for path in templates)
+    return {*re.findall(r'code_of\("(stages/[^"]+)"', text)}
+
+
 def section_of(stage):
     """The section of params.yaml that a stage passes to run()."""
     tree = ast.parse((ROOT / f"stages/{stage}.py").read_text(encoding="utf-8"))
@@ -63,6 +70,7 @@ def test_a_stage_depends_on_exactly_the_code_that_it_imports(stage):
         code |= {"stages/figures.mplstyle", "stages/figures_dark.mplstyle"}
     if stage == "report":
         code = {path for path in code if not path.startswith("stages/page/")} | {"stages/page"}
+        code |= quoted_sources()
     assert {dep for dep in STAGES[stage]["deps"] if dep.startswith("stages/")} == code
 
 

@@ -103,6 +103,8 @@ def test_the_stage_writes_snapshots_whose_line_is_the_output_layers(written):
     hidden = torch.tanh(xor_train.X.double() @ start.W[0].T + start.b[0])
     torch.testing.assert_close(torch.from_numpy(arrays["hidden"][0]), hidden)
     assert arrays["line"][0].tolist() == [*start.v[0].tolist(), start.c.item()]
+    assert arrays["initial"].dtype == np.float64
+    assert arrays["initial"].tolist() == torch.cat([p.flatten() for p in start]).tolist()
     assert arrays["final_losses"].shape == arrays["solved"].shape == (30,)
     assert state["hidden.weight"].shape == (2, 2)
     assert arrays["initial"].tolist() == [

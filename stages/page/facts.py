@@ -1,70 +1,72 @@
 """What the page says beyond the metrics, taken from what the stages computed."""
 
-from math import log
+from math import log, sqrt
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
-from common.statistics import surest_mistakes
-from page.typeset import embed_digit
+from common.results import read_metrics
+from common.statistics import surest_mistakes, wilson_interval
 
-SURFACES = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad", "relu", "relu_l2", "relu_l2_grad")
+STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
 
 
-def turnable(fields, points):
-    """What the page needs to draw every surface itself, on at most `points` lines each way."""
-    axis = fields["weight"]
-    lines = np.linspace(0, len(axis) - 1, min(points, len(axis))).round().astype(int)
-    colours = np.linspace(0, 1, 64)
-    return {
-        "axis": axis[lines].round(6).tolist(),
-        "fields": {name: fields[name][np.ix_(lines, lines)].round(4).tolist() for name in SURFACES},
-        "extremes": {n: [float(fields[n].min()), float(fields[n].max())] for n in SURFACES},
-        "colours": {
-            name: [to_hex(colour) for colour in matplotlib.colormaps[name](colours)]
-            for name in ("viridis", "coolwarm")
-        },
+def by_name(value):
+    """Nested metrics with each list of rows as a dict, keyed by the first value of a row."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return {next(iter(row.values())): by_name(row) for row in value}
+    if isinstance(value, dict):
+        return {name: by_name(member) for name, member in value.items()}
+    return value
+
+
+def read_results():
+    """The metrics of each stage, their lists of rows by name."""
+    results = {stage: by_name(read_metrics(stage)) for stage in STAGES}
+    trained = results["train"]
+    for name in ("machine", "provenance"):  # one row
+        (trained[name],) = trained[name].values()
+    return results
+
+
+def surface_data(params, points):
+    """What the page needs to compute and draw every surface itself, on `points` lines each way."""
+    shades = np.linspace(0, 1, 64)
+    maps = {
+        name: [to_hex(shade) for shade in matplotlib.colormaps[name](shades)]
+        for name in ("viridis", "coolwarm")
     }
-
-
-def film(perceptron, frames):
-    """XOR's training as frames, evenly spaced from the first step to the last."""
-    last = len(perceptron["losses"]) - 1
-    steps = np.unique(np.linspace(0, last, frames).round().astype(int))
-    return {
-        "step": steps.tolist(),
-        "loss": perceptron["losses"][steps].round(4).tolist(),
-        "hidden": perceptron["hidden"][steps].round(4).tolist(),
-        "line": perceptron["line"][steps].round(4).tolist(),
-    }
+    return params | {"points": points, "colours": maps}
 
 
 def describe_neuron(fields):
-    """Where both losses are least, the least that is possible, and the corner far from there."""
+    """The line w + b and the cross-entropy of the minimum, the L2 gradient's exact extremes, and
+    its value in the corner far from the target.
+    """
     y = float(fields["target"])
     inside = 0 < y < 1  # else the least is at infinity
     far = -1 if fields["start"] > 0 else 0
+    # ∂L2/∂z = 2 (ŷ - y) ŷ (1 - ŷ) is extreme where 3ŷ² - 2 (1 + y) ŷ + y = 0.
+    root = sqrt(1 - y + y * y)
+    extremes = [
+        {"grad": 2 * (p - y) * p * (1 - p), "at": log(p / (1 - p))}
+        for p in ((1 + y - root) / 3, (1 + y + root) / 3)
+        if inside
+    ]
     return {
         "valley": log(y / (1 - y)) if inside else None,
         "entropy": -y * log(y) - (1 - y) * log(1 - y) if inside else 0.0,
+        "l2_grad": extremes,
         "corner": float(fields["start"]),
-        "at_corner": {name: float(fields[name][far, far]) for name in ("l2_grad", "ce")},
+        "l2_grad_at_corner": float(fields["l2_grad"][far, far]),
     }
 
 
-def list_layers(state):
-    """Each layer with weights: name, shape of its weights, number of parameters."""
-    learned = {name: value for name, value in state.items() if name.endswith((".weight", ".bias"))}
-    for layer in dict.fromkeys(name.split(".")[0] for name in learned):
-        weight, bias = learned[f"{layer}.weight"], learned[f"{layer}.bias"]
-        yield {"name": layer, "shape": [*weight.shape], "parameters": weight.size + bias.size}
-
-
 def follow_accuracy(history):
-    """The accuracy of the split that was watched: after the first epoch, its best, at the end."""
+    """The accuracy of the watched split after the first epoch, its best, at the end; its losses."""
     watched = "val" if history["val_acc"].notna().all() else "test"
-    accuracy = history[f"{watched}_acc"]
+    accuracy, loss = history[f"{watched}_acc"], history[f"{watched}_loss"]
     return {
         "split": {"val": "validation", "test": "test"}[watched],
         "first": accuracy.iloc[0],
@@ -73,18 +75,30 @@ def follow_accuracy(history):
         "last": accuracy.iloc[-1],
         "first_loss": history["train_loss"].iloc[0],
         "last_loss": history["train_loss"].iloc[-1],
+        "losses": loss.tolist(),
+        "lowest_loss_epoch": int(history["epoch"][loss.idxmin()]),
     }
 
 
-def list_mistakes(predictions, images, classes, count):
-    """The mistakes made with the greatest confidence, each with its image."""
-    for index, row in surest_mistakes(predictions, count).iterrows():
-        yield row.to_dict() | {
-            "index": index,
-            "image": embed_digit(images[index]),
-            "actual": classes[int(row["actual"])],
-            "predicted": classes[int(row["predicted"])],
+def epochs(history):
+    """Loss and accuracy of each split that was measured, epoch by epoch: column to list."""
+    return {name: history[name].tolist() for name in history if history[name].notna().all()}
+
+
+def list_recall(predictions, classes):
+    """Name, recall and its 95 % interval of each class that has test images."""
+    right = predictions["actual"] == predictions["predicted"]
+    counts = right.groupby(predictions["actual"]).agg(["sum", "size"])
+    return [
+        {
+            "name": classes[actual],
+            "recall": hits / count,
+            "interval": wilson_interval(hits, count),
+            "hits": int(hits),
+            "count": int(count),
         }
+        for actual, hits, count in counts.itertuples()
+    ]
 
 
 def most_confused(predictions, classes):
@@ -114,35 +128,3 @@ def list_changes(params, defaults):
         for name, value in flatten(values):
             if value != default.get(name):
                 yield {"name": f"{section}.{name}", "value": value, "default": default.get(name)}
-
-
-def name_details(metrics):
-    """The metrics with a name for each of their details."""
-    named = {name: value for name, value in metrics.items() if not isinstance(value, list)}
-    if "recall" in metrics:
-        named |= {f"recall_{c}": value for c, value in enumerate(metrics["recall"])}
-        mixed, by_class = metrics["train_mode"]
-        named |= {"no_eval": mixed["accuracy"], "no_eval_by_class": by_class["accuracy"]}
-        named |= dict(zip(("low", "high"), metrics["interval"], strict=True))
-    for row in metrics.get("fields", []):
-        named |= {f"{row['field']}_{name}": value for name, value in row.items()}
-    if "splits" in metrics:
-        named |= {
-            "parameters": 115_690,
-            "weights": metrics["provenance"][0]["writes"]["data/network/model.pth"],
-        }
-    for row in metrics.get("splits", []):
-        if row["split"] == "train":
-            named |= {"train_loss": row["loss"], "train_acc": row["accuracy"]}
-        named["images" if row["split"] == "train" else "held_out"] = row["images"]
-    for row in metrics.get("machine", []):
-        named |= row
-    if "runs" in metrics:
-        tanh, linear = metrics["runs"]
-        named |= {"xor_correct": tanh["correct"], "linear_correct": linear["correct"]}
-        named["linear_min"] = linear["min"]
-        named |= dict(zip(("xor_solved_low", "xor_solved_high"), metrics["interval"], strict=True))
-        if metrics["levels"]:
-            named["xor_stuck"] = metrics["levels"][0]["loss"]
-            named["xor_stuck_2ln2"] = metrics["levels"][0]["fraction"]
-    return named

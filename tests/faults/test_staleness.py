@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT, copy_of
 from dvc.repo import Repo
-from test_pipeline import STAGES, change, local_imports, section_of
+from test_pipeline import STAGES, change, local_imports, quoted_sources, section_of
 
 STYLES = ("stages/figures.mplstyle", "stages/figures_dark.mplstyle")
 FILES = sorted(
@@ -31,7 +31,8 @@ def readers_of(path):
     if path in STYLES:
         return {"plots"}
     scripts = {stage: ROOT / f"stages/{stage}.py" for stage in STAGES}
-    return {
+    quoting = {"report"} if path in quoted_sources() else set()
+    return quoting | {
         stage
         for stage, script in scripts.items()
         if ROOT / path in {script} | local_imports(script)

@@ -1,0 +1,27 @@
+// Loss and accuracy by epoch.
+{
+  const splits = [
+    ["train", "training, augmented, while learning", "var(--split-train)"],
+    ["val", "validation", "var(--split-val)"],
+    ["test", "test", "var(--split-test)"],
+  ].filter(([split]) => `${split}_loss` in data.course);
+  const { epoch } = data.course;
+  const x = { label: "epoch", low: Math.min(0.9, epoch[0]), high: Math.max(epoch.at(-1), 2) };
+
+  /** @param {string} id @param {string} measure @param {object} axis of the values, without its limits */
+  function drawCourse(id, measure, axis) {
+    const series = splits.map(([split, name, colour]) => ({
+      name,
+      colour,
+      points: data.course[`${split}_${measure}`].map((value, k) => [epoch[k], value]),
+    }));
+    const values = series.flatMap(({ points }) => points.map(([, value]) => value));
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const margin = 0.05 * (high - low);
+    const y = { low: axis.log ? low / 1.1 : low - margin, high: axis.log ? high * 1.1 : high + margin, ...axis };
+    makeChart(document.getElementById(id))({ label: `${axis.label} by epoch`, x, y, series });
+  }
+  const percent = (value) => `${(100 * value).toFixed(2)}%`;
+  drawCourse("course-loss", "loss", { label: "cross-entropy", log: true, format: (value) => value.toFixed(4) });
+  drawCourse("course-accuracy", "acc", { label: "accuracy", format: percent, tick: (value) => `${round(100 * value)}%` });
+}

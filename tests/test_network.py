@@ -1,0 +1,153 @@
+"""The network in the page against evaluate and PyTorch, and drawings as its inputs."""
+
+import gzip
+import json
+from base64 import b64encode
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from browsing import CHROMIUM
+from conftest import ROOT
+
+from common.mnist import read_images
+from common.model import DigitClassification, scale
+from common.weights import read_state
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+TOLERANCE = 2e-3  # of a probability: the page's weights have half precision
+COMMITTED = ROOT / "reports/index.html"
+MNIST = ROOT.parent / "shared/mnist/t10k-images-idx3-ubyte.gz"
+
+CLASSIFY = """pixels => {
+  const bytes = decodeBytes(pixels);
+  return Array.from({ length: bytes.length / 784 }, (_, k) =>
+    forward(network, Float32Array.from(bytes.subarray(784 * k, 784 * (k + 1)))).probabilities);
+}"""
+
+
+def classify(page, images):
+    """Probabilities (n, 10) that the page's network gives to images (n, 28, 28) uint8."""
+    return np.array(page.evaluate(CLASSIFY, b64encode(images.tobytes()).decode()))
+
+
+def test_every_layer_has_the_output_that_it_has_in_pytorch(open_page, made):
+    folder = made.parent.parent
+    model = DigitClassification().eval()
+    model.load_state_dict(read_state(folder / "data/network/model.pth"))
+    images, _ = read_images(folder / "data/mnist/test.npz")
+    expected, x = {}, scale(torch.from_numpy(images[:1]))
+    with torch.no_grad():
+        for name, module in model.named_children():
+            x = module(x.flatten(1) if name == "linear1" else x.clone())  # ReLU works in place
+            kind, number = name[:-1], name[-1]  # the page has BatchNorm in the layer before it
+            expected["linear1" if name == "bn4" else f"conv{number}" if kind == "bn" else name] = x
+    outputs = open_page().evaluate(
+        """pixels => Object.fromEntries(Object.entries(
+            forward(network, Float32Array.from(decodeBytes(pixels)))
+        ).map(([name, output]) => [name, [...output]]))""",
+        b64encode(images[0].tobytes()).decode(),
+    )
+    assert {*outputs} == {*expected, "input", "probabilities"}
+    for name, output in expected.items():
+        np.testing.assert_allclose(outputs[name], output.flatten(), rtol=0.01, atol=0.01)
+
+
+def test_the_page_gives_the_probabilities_of_evaluate(open_page, made):
+    folder = made.parent.parent
+    images, _ = read_images(folder / "data/mnist/test.npz")
+    found = classify(open_page(), images)
+    predictions = pd.read_csv(folder / "data/predictions.csv")
+    assert (found.argmax(1) == predictions["predicted"]).mean() == 1
+    rows = np.arange(len(found))
+    for column, classes in (("probability", "predicted"), ("probability_actual", "actual")):
+        difference = found[rows, predictions[classes]] - predictions[column]
+        assert abs(difference).max() < TOLERANCE
+
+
+@pytest.mark.skipif(not MNIST.exists(), reason="no mirror of MNIST beside the checkout")
+def test_the_committed_page_makes_the_errors_of_the_committed_network_and_no_others(open_page):
+    rows = json.loads((ROOT / "reports/plots/predictions.json").read_text())["rows"]
+    predictions = pd.DataFrame(rows)
+    images = np.frombuffer(gzip.decompress(MNIST.read_bytes()), np.uint8, offset=16)
+    images = images.reshape(-1, 28, 28)
+    errors = predictions.index[predictions["actual"] != predictions["predicted"]]
+    others = np.random.default_rng(0).choice(predictions.index.difference(errors), 500, False)
+    chosen = np.concatenate([errors, others])
+    found = classify(open_page(file=COMMITTED), images[chosen])
+    assert (found.argmax(1) == predictions["predicted"][chosen]).all()
+    details = ROOT / "data/predictions.csv"  # has probabilities, and is not tracked by Git
+    if details.exists():
+        expected = pd.read_csv(details)["probability"][chosen]
+        assert abs(found.max(1) - expected).max() < TOLERANCE
+
+
+EXPLAIN_ALL = """() => {
+  const pixels = decodeBytes(data.network.inputs[0].pixels);
+  const outputs = forward(network, Float32Array.from(pixels));
+  return Object.keys(SOURCES).map((layer) => {
+    const { size } = mapShape(layer);
+    return Math.max(...Array.from(outputs[layer], (value, k) => {
+      if (k % 7) return 0;
+      const [c, y, x] = [Math.floor(k / size ** 2), Math.floor(k / size) % size, k % size];
+      return Math.abs(explain(outputs, layer, c, y, x).value - value);
+    }));
+  });
+}"""
+
+
+def test_the_explanation_of_a_pixel_adds_up_to_it(open_page):
+    differences = open_page().evaluate(EXPLAIN_ALL)
+    assert len(differences) == 12
+    assert max(differences) < 1e-4
+
+
+NORMALISE = """({ strokes, width, centred = true }) => {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 280;
+  const pen = canvas.getContext("2d");
+  for (const points of strokes) {
+    points.slice(1).forEach((point, k) => drawLine(pen, points[k], point, width));
+  }
+  const ink = readInk(pen);
+  const cells = centred ? locateDrawing(ink, 280) : { left: 0, top: 0, side: 10 };
+  return [...averageCells(ink, 280, cells)];
+}"""
+
+
+def normalise(page, **drawing):
+    """A drawing as an input of the network, (28, 28) uint8."""
+    pixels = page.evaluate(NORMALISE, drawing)
+    return np.rint(pixels).astype(np.uint8).reshape(28, 28)
+
+
+def test_the_network_reads_hand_written_digits_of_every_style(open_page):
+    page = open_page(file=COMMITTED)
+    digits = yaml.safe_load((ROOT / "tests/digits.yaml").read_text())
+    images = [normalise(page, strokes=d["strokes"], width=d["width"]) for d in digits]
+    found = classify(page, np.array(images)).argmax(1)
+    wrong = [
+        f"{digit['digit']} ({digit['note']}) read as {answer}"
+        for digit, answer in zip(digits, found, strict=True)
+        if answer != digit["digit"]
+    ]
+    assert len(digits) == 20
+    assert len(wrong) <= 1, wrong
+
+
+def test_a_drawing_is_scaled_to_20_pixels_and_centred_by_its_mass(open_page):
+    page = open_page()
+    triangle = [[[20, 30], [60, 30], [20, 90], [20, 30]]]
+    image = normalise(page, strokes=triangle, width=4).astype(float)
+    rows, columns = np.nonzero(image)
+    assert rows.max() - rows.min() + 1 in (20, 21)  # 20 pixels can touch 21 rows
+    assert columns.max() - columns.min() + 1 < 20
+    for axis in (0, 1):
+        centre = (image.sum(1 - axis) * (np.arange(28) + 0.5)).sum() / image.sum()
+        assert abs(centre - 14) < 0.05
+    kept = normalise(page, strokes=triangle, width=4, centred=False)
+    assert np.nonzero(kept)[0].min() == 2  # ink starts at 28 of 280 pixels
+    moved = [[[x + 150, y + 120] for x, y in points] for points in triangle]
+    assert abs(normalise(page, strokes=moved, width=4) - image).max() <= 1

@@ -1,0 +1,171 @@
+"""The drawing pad and the maps, by mouse, touch and keyboard."""
+
+import pytest
+from browsing import CHROMIUM
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+SHARES = "[...document.querySelectorAll('#bars .share')].map(each => parseFloat(each.textContent))"
+INK = "[...readInk(document.getElementById('drawing').getContext('2d'))].filter(Boolean).length"
+
+
+def touch(page, points):
+    """Move one finger along points of the window."""
+    session = page.context.new_cdp_session(page)
+    kinds = ["touchStart"] + ["touchMove"] * (len(points) - 1)
+    for kind, (x, y) in zip(kinds, points, strict=True):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def place(page, selector, x, y):
+    """The point of the window at fractions x and y of an element."""
+    box = page.locator(selector).bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def probabilities(page):
+    page.wait_for_timeout(150)
+    return page.evaluate(SHARES)
+
+
+def test_the_mouse_draws_and_the_bars_follow_while_it_draws(open_page):
+    page = open_page()
+    page.locator("#clear").click()
+    assert probabilities(page) == [0] * 10
+    assert page.locator("#prediction").inner_text() == "Nothing drawn yet"
+    page.mouse.move(*place(page, "#drawing", 0.5, 0.2))
+    page.mouse.down()
+    page.mouse.move(*place(page, "#drawing", 0.5, 0.5), steps=5)
+    first = probabilities(page)
+    assert sum(first) == pytest.approx(100, abs=0.6)
+    page.mouse.move(*place(page, "#drawing", 0.8, 0.5), steps=5)
+    assert probabilities(page) != first
+    page.mouse.up()
+    drawn = page.evaluate(INK)
+    page.mouse.move(*place(page, "#drawing", 0.2, 0.8), steps=5)  # the button is up
+    assert page.evaluate(INK) == drawn
+
+
+def test_a_finger_draws_without_scrolling_the_page(open_page):
+    page = open_page(390, has_touch=True, is_mobile=True)
+    points = [place(page, "#drawing", 0.5, y / 10) for y in range(1, 10)]
+    touch(page, points)
+    page.wait_for_timeout(150)
+    assert page.evaluate("scrollY") == 0
+    assert page.locator("#choice").input_value() == ""  # the example made way for the drawing
+    assert page.evaluate(INK) > 1000
+
+
+def test_headline_pad_and_questions_are_on_the_first_screen(open_page):
+    for width in (390, 1280):
+        page = open_page(width)
+        for selector in ("#headline", "#pad", "nav li:nth-child(3)"):
+            box = page.locator(selector).bounding_box()
+            assert box["y"] + box["height"] <= page.viewport_size["height"], (width, selector)
+
+
+def test_the_keyboard_chooses_test_images(open_page):
+    page = open_page()
+    choice = page.locator("#choice")
+    choice.focus()
+    choice.press("ArrowDown")
+    page.wait_for_timeout(150)
+    assert choice.input_value() == "1"
+    assert page.locator("#prediction").inner_text().endswith("labelled 1")
+    pixels = page.evaluate("decodeBytes(data.network.inputs[1].pixels).filter(Boolean).length")
+    assert page.evaluate(INK) == 100 * pixels  # each pixel of the image is 10 × 10 on the pad
+
+
+def test_an_error_becomes_an_input_and_drawing_over_it_changes_the_probabilities(open_page):
+    page = open_page()
+    button = page.locator("button[data-input]").first
+    button.focus()
+    button.press("Enter")
+    before = probabilities(page)
+    wrong = button.locator("strong").nth(1).inner_text()
+    assert page.locator("#prediction").inner_text().startswith(f"Prediction: {wrong}")
+    page.wait_for_timeout(600)  # the page scrolls to the pad
+    page.mouse.move(*place(page, "#drawing", 0.2, 0.5))
+    page.mouse.down()
+    page.mouse.move(*place(page, "#drawing", 0.8, 0.5), steps=5)
+    page.mouse.up()
+    after = probabilities(page)
+    assert after != before
+    page.locator("#eraser").check()
+    ink = page.evaluate(INK)
+    page.mouse.move(*place(page, "#drawing", 0.2, 0.5))
+    page.mouse.down()
+    page.mouse.move(*place(page, "#drawing", 0.8, 0.5), steps=5)
+    page.mouse.up()
+    assert page.evaluate(INK) < ink
+
+
+def test_centring_can_be_switched_off(open_page):
+    page = open_page()
+    page.locator("#clear").click()
+    page.mouse.move(*place(page, "#drawing", 0.1, 0.1))
+    page.mouse.down()
+    page.mouse.move(*place(page, "#drawing", 0.1, 0.4), steps=5)
+    page.mouse.up()
+    centred = probabilities(page)
+    page.locator("#centred").press("Space")
+    assert probabilities(page) != centred
+
+
+@pytest.mark.parametrize("kind", ["mouse", "touch"])
+def test_a_map_and_a_pixel_are_selected_by_pointer(open_page, kind):
+    settings = {"has_touch": True, "is_mobile": True} if kind == "touch" else {}
+    page = open_page(390 if kind == "touch" else 1280, **settings)
+    page.locator("#layer").select_option("conv2")
+    page.locator("#grid").scroll_into_view_if_needed()
+    page.wait_for_timeout(600)
+    assert page.locator("#map-shape").inner_text() == "32 × 14 × 14"
+    press = page.touchscreen.tap if kind == "touch" else page.mouse.click
+    press(*place(page, "#grid", 0.01, 0.05))
+    assert page.locator("#channel").input_value() == "0"
+    page.locator("#output-map").scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    press(*place(page, "#output-map", 0.99, 0.01))
+    assert page.locator("#row").input_value() == "0"
+    assert page.locator("#column").input_value() == "13"
+    assert page.locator("#patch td").count() == page.locator("#kernel td").count() == 25
+
+
+def test_the_keyboard_selects_layer_map_and_pixel(open_page):
+    page = open_page()
+    layer = page.locator("#layer")
+    layer.focus()
+    layer.press("End")
+    assert layer.input_value() == "linear2"
+    layer.select_option("relu3")
+    for field in ("channel", "row", "column", "part"):
+        page.locator(f"#{field}").fill("0")
+        page.locator(f"#{field}").press("ArrowUp")
+        assert page.locator(f"#{field}").input_value() == "1"
+    steps = page.locator("#steps")
+    expect(steps).to_contain_text("over all 32 input maps")
+    expect(steps).to_contain_text("ReLU →")
+
+
+def test_every_layer_of_the_table_shows_its_maps(open_page):
+    page = open_page()
+    page.get_by_text("All 16 layers").click()
+    rows = page.locator("tr:has(a[data-layer])")
+    assert rows.count() == 16
+    for row in rows.all():
+        link, shape = row.locator("a"), row.locator("td").nth(1).inner_text()
+        link.press("Enter")
+        expect(page.locator("#map-shape")).to_have_text(shape)
+
+
+def test_the_learning_curves_show_values_by_pointer_and_keyboard(open_page):
+    page = open_page()
+    chart = page.locator("#course-loss .chart")
+    chart.focus()
+    chart.press("Home")
+    assert chart.get_attribute("aria-valuetext").startswith("epoch 1: ")
+    chart.press("ArrowRight")
+    assert chart.get_attribute("aria-valuetext").startswith("epoch 2: ")
+    page.locator("#course-accuracy .chart").hover(position={"x": 50, "y": 100})
+    expect(page.locator("#course-accuracy .legend")).to_contain_text("epoch 1")

@@ -1,0 +1,181 @@
+"""The neuron in a real browser: its numbers are the stage's, and its surfaces and sliders react."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from browsing import CHROMIUM
+from conftest import ROOT, small_params
+from playwright.sync_api import expect
+
+import surfaces
+
+FIELDS = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad", "relu", "relu_l2", "relu_l2_grad")
+DEFAULTS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+
+
+def picture(page, field):
+    """What a surface's canvas shows, as the bytes of an image."""
+    canvas = page.locator(f"canvas[data-field={field}]")
+    canvas.scroll_into_view_if_needed()  # what is not on the screen is not drawn
+    page.wait_for_timeout(100)
+    return canvas.evaluate("canvas => canvas.toDataURL()")
+
+
+def drag(page, field, right, down):
+    canvas = page.locator(f"canvas[data-field={field}]")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + right, y + down, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(100)
+
+
+def test_the_mouse_turns_every_surface_together(open_page):
+    page = open_page()
+    before = {field: picture(page, field) for field in FIELDS}
+    turned = page.locator("#turn").input_value()
+    drag(page, "l2", right=60, down=10)
+    assert page.locator("#turn").input_value() != turned
+    assert all(picture(page, field) != before[field] for field in FIELDS)
+    drag(page, "l2", right=-60, down=-10)
+    assert picture(page, "ce") == before["ce"]
+
+
+def test_the_keyboard_turns_the_surfaces(open_page):
+    page = open_page()
+    before = picture(page, "sigmoid")
+    page.locator("#tilt").press("ArrowUp")
+    assert picture(page, "sigmoid") != before
+
+
+def test_a_finger_turns_the_surfaces(open_page):
+    page = open_page(390, has_touch=True, is_mobile=True)
+    canvas = page.locator("canvas[data-field=ce]")
+    canvas.scroll_into_view_if_needed()
+    before = picture(page, "ce")
+    box = canvas.bounding_box()
+    points = [
+        {"x": box["x"] + box["width"] / 2 + shift, "y": box["y"] + box["height"] / 2}
+        for shift in (0, 15, 30, 45)
+    ]
+    session = page.context.new_cdp_session(page)
+    kinds = ("touchStart", "touchMove", "touchMove", "touchMove")
+    for kind, point in zip(kinds, points, strict=True):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(100)
+    assert picture(page, "ce") != before
+
+
+@pytest.mark.parametrize("target", [0, 0.3, 0.5, 1])
+def test_the_page_computes_the_fields_of_the_stage(open_page, target):
+    z = torch.linspace(-12, 12, 97, dtype=torch.float64)
+    fields = surfaces.sample(z, torch.zeros_like(z), target)
+    found = open_page().evaluate(
+        "([names, zs, y]) => names.map((name) => zs.map((z) => FIELDS[name](z, y)))",
+        [FIELDS, z.tolist(), target],
+    )
+    for name, values in zip(FIELDS, found, strict=True):
+        np.testing.assert_allclose(values, fields[name], rtol=1e-12, atol=1e-15)
+
+
+def test_the_pages_descents_take_the_stages_17_and_81_417_steps(open_page):
+    settings = {name: DEFAULTS["surfaces"][name] for name in ("target", "lr", "tolerance", "steps")}
+    page = open_page()
+    steps = [
+        page.evaluate(f"(settings) => descend('{loss}', 12, settings).length - 1", settings)
+        for loss in ("ce", "l2")
+    ]
+    assert steps == [17, 81_417]
+
+
+@pytest.mark.parametrize(
+    ("start", "target", "lr"), [(2, 0.3, 0.5), (-3, 1, 4), (0, 0.5, 1), (5, 0, 9)]
+)
+def test_the_pages_descents_go_where_the_stages_go(open_page, start, target, lr):
+    settings = {"target": target, "lr": lr, "tolerance": 0.01, "steps": 500}
+    page = open_page()
+    for loss, slope in (("ce", surfaces.ce_slope), ("l2", surfaces.l2_slope)):
+        found = page.evaluate(
+            f"([z, settings]) => descend('{loss}', z, settings).map(sigmoid)", [2 * start, settings]
+        )
+        assert found == pytest.approx(surfaces.descend(slope, start, **settings), abs=1e-9)
+
+
+def start_of(page):
+    return tuple(float(page.locator(f"[name={n}]").input_value()) for n in ("weight", "bias"))
+
+
+@pytest.mark.parametrize(("width", "touch"), [(1280, False), (390, True)])
+def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch):
+    page = open_page(width, has_touch=touch)
+    before = picture(page, "ce")
+    assert start_of(page) == (6, 6)
+    box = page.locator("canvas[data-field=ce]").bounding_box()
+    place = box["x"] + 0.7 * box["width"], box["y"] + 0.6 * box["height"]
+    (page.touchscreen.tap if touch else page.mouse.click)(*place)
+    assert start_of(page) != (6, 6)
+    assert picture(page, "ce") != before
+    z = sum(start_of(page))
+    settings = {name: small_params()["surfaces"][name] for name in ("lr", "tolerance", "steps")}
+    taken = len(surfaces.descend(surfaces.ce_slope, z / 2, 0.5, **settings)) - 1
+    assert (
+        page.locator("#arrival")
+        .inner_text()
+        .startswith(f"Cross-entropy arrives after {taken} step")
+    )
+
+
+def test_the_keyboard_alone_sets_start_target_and_learning_rate(open_page):
+    page = open_page()
+    before = {field: picture(page, field) for field in ("l2", "relu_l2")}
+    cells = page.locator("tr[data-loss=ce] td")
+    assert cells.first.inner_text() == "17 ✓"
+    page.locator("[name=weight]").press("Home")
+    page.locator("[name=bias]").press("PageDown")
+    page.locator("[name=rate]").press("ArrowRight")
+    assert start_of(page)[0] == -6
+    assert page.locator("#rate-value").inner_text() == "1.12"
+    page.locator("[name=target]").press("PageUp")
+    assert all(picture(page, field) != before[field] for field in before)
+    page.locator("[name=progress]").press("Home")
+    assert cells.first.inner_text() == "0"
+    page.get_by_role("button", name="Reset").first.press("Enter")
+    expect(cells.first).to_have_text("17 ✓")
+    assert picture(page, "l2") == before["l2"]
+
+
+def test_the_losses_can_share_a_vertical_scale(open_page):
+    page = open_page()
+    before = {field: picture(page, field) for field in ("l2", "ce")}
+    page.get_by_label("Same vertical scale").press("Space")
+    assert picture(page, "l2") != before["l2"]
+    assert picture(page, "ce") == before["ce"]  # it has the larger scale
+
+
+def test_play_shows_every_descent_to_its_end(open_page):
+    page = open_page(reduced_motion="reduce")
+    page.locator("[name=progress]").press("Home")
+    page.locator("#descend").click()
+    expect(page.locator("tr[data-loss=ce] td").first).to_have_text("17 ✓")
+
+
+def test_a_chart_shows_its_values_on_hover_and_by_keyboard(open_page):
+    page = open_page()
+    chart = page.locator("#descent-chart svg")
+    chart.scroll_into_view_if_needed()
+    chart.press("Home")
+    outputs = surfaces.descend(surfaces.ce_slope, 6, 0.5, 1, 0.01, 100)
+    legend = page.locator("#descent-chart .legend")
+    expect(legend).to_contain_text(f"Cross-entropy ŷ {outputs[1]:.4f}")
+    assert chart.get_attribute("aria-valuetext").startswith("step 1: Cross-entropy")
+    chart.press("End")
+    expect(legend).to_contain_text("step 3,000")
+    box = chart.bounding_box()
+    page.mouse.move(box["x"] + 46, box["y"] + 80)
+    expect(legend).to_contain_text(f"Cross-entropy ŷ {outputs[1]:.4f}")
