@@ -2,6 +2,7 @@
 are called, how they are started, and what came out."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,12 +21,21 @@ class RunError(RuntimeError):
 @contextmanager
 def ended_in_one_line():
     """End the process on a RunError with its text, and on Ctrl-C with 130; what is done stays."""
+    clear_git_variables()
     try:
         yield
     except RunError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def clear_git_variables():
+    """Forget what Git sets for hooks and `git rebase --exec`: it names another repository."""
+    bare = {"PATH": os.environ["PATH"]}  # with some values of theirs Git refuses every command
+    names = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], env=bare, text=True)
+    for name in ("GIT_NAMESPACE", *names.split()):
+        os.environ.pop(name, None)
 
 
 def git(*arguments):
@@ -58,8 +68,8 @@ def current_commit():
 
 
 def file_of(revision, path):
-    """The text of a file as a revision has it, or None."""
-    return git("show", f"{revision}:{path}")
+    """The text of a file as a revision has it, or None. The path counts from the current folder."""
+    return git("show", f"{revision}:./{path}")
 
 
 def reference_of(name, commit):
@@ -72,6 +82,13 @@ def experiments_of(commit):
     prefix = reference_of("", commit)
     names = git("for-each-ref", "--format=%(refname)", prefix).split()
     return {name.removeprefix(prefix): name for name in names}
+
+
+def value_of(params, name):
+    """The parameter or section of a dotted name, or None."""
+    for key in name.split("."):
+        params = params.get(key) if isinstance(params, dict) else None
+    return params
 
 
 def is_evaluated(revision):
@@ -95,9 +112,9 @@ def is_evaluated(revision):
     if len(networks) != 2 or networks[0] != networks[1]:
         return False
     return all(
-        params.get(section) == values
-        for stage in ("download_mnist", "cnn_train", "evaluate")
-        for section, values in stages[stage]["params"]["params.yaml"].items()
+        value_of(params, name) == value
+        for stage in ("download_mnist", "cnn_train", "evaluate")  # the first may be replaced
+        for name, value in stages.get(stage, {}).get("params", {}).get("params.yaml", {}).items()
     )
 
 
@@ -120,7 +137,8 @@ def mixed(runs):
 
 def refuse_edits():
     """RunError if a run would not be of the last commit: DVC takes edits along into its copy."""
-    edited = git("diff", "--name-only", "HEAD", "--", "params.yaml", "dvc.yaml", "stages")
+    files = ("params.yaml", "dvc.yaml", "stages", "*?.dvc")
+    edited = git("diff", "--name-only", "--relative", "HEAD", "--", *files)
     if edited:
         files = ", ".join(edited.splitlines())
         raise RunError(f"{files}: edited since the last commit, whose runs are meant: commit first")
