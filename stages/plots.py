@@ -7,11 +7,14 @@ writes  reports/figures/*.png          for light pages, and for print
         data/figures_dark/*.png        the same charts for dark pages
 """
 
+import os
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
+# Before the import, which fails where a notebook has set a backend that is not installed.
+os.environ |= {"MPLBACKEND": "Agg", "MATPLOTLIBRC": os.devnull}
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -69,9 +72,9 @@ def main(
         "mistakes": lambda: cnn.draw_mistakes(test["images"], predictions, classes, name, mistakes),
         "filters": lambda: cnn.draw_filters(filters, name),
     }
-    matplotlib.use("Agg")
     here = Path(__file__).parent
-    plt.style.use(here / "figures.mplstyle")
+    plt.switch_backend("Agg")  # a matplotlibrc in this folder may name another
+    plt.style.use(["default", here / "figures.mplstyle"])
     for file, draw in figures.items():
         write_bytes(f"reports/figures/{file}.png", png(draw(), dpi))
     with plt.style.context(here / "figures_dark.mplstyle"):
