@@ -157,8 +157,17 @@ def validate(main, section, given):
     validate_call(main, config=ConfigDict(allow_inf_nan=False, strict=True))(**given)
 
 
+def refuse_links():
+    """End the process where a folder of outputs is a symbolic link, as DVC does after the run."""
+    for path in (path for top in ("data", "reports") for path in (Path(top), *Path(top).glob("*"))):
+        if path.is_symlink() and not path.is_file():
+            reason = "a symbolic link, behind which DVC tracks nothing; to use another disk: "
+            stop(1, f"{path}: {reason}dvc cache dir /its/path && dvc config cache.type symlink")
+
+
 def run(main, section):
     """Call `main` with its section of params.yaml as keyword arguments."""
+    refuse_links()
     with exit_on_user_error(section):
         validate(main, section, read_section(section))
     note_time()
