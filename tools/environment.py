@@ -25,9 +25,9 @@ ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PIP_REQU
 ELSEWHERE += ("UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_CONSTRAINT", "UV_OVERRIDE", "VIRTUAL_ENV")
 
 
-def identity(store):
+def identity(lock, store):
     """What an environment in this folder is made from: lock file, version of Python, the folder."""
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    digest = hashlib.sha256(lock).hexdigest()
     return "{}\n{}.{}\n{}\n".format(digest, *sys.version_info[:2], store.resolve())
 
 
@@ -39,9 +39,9 @@ def marker(environment):
         return ""
 
 
-def is_complete(environment):
+def is_complete(environment, lock):
     """Whether it was made from this lock file, by this version of Python, where it is."""
-    made_from = identity(environment.resolve().parent)
+    made_from = identity(lock, environment.resolve().parent)
     return marker(environment) == made_from and (environment / "bin/python").exists()
 
 
@@ -83,8 +83,11 @@ def variables():
     return found if writable else found | {"UV_NO_CACHE": "1"}
 
 
-def build(environment, descriptor):
-    """Build it in place. What a killed set-up left there is removed; what fails, too."""
+def build(environment, lock, descriptor):
+    """Build it in place. What a killed set-up left there is removed; what fails, too.
+
+    From a copy of the lock file: that of the folder may change meanwhile, with the branch.
+    """
 
     def run(*command):
         subprocess.run(command, check=True, pass_fds=[descriptor], env=variables())
@@ -100,15 +103,16 @@ def build(environment, descriptor):
     try:
         run(sys.executable, "-m", "venv", environment)
         # uv is taken from the lock file too: pip checks its hash, and uv checks all the others.
-        uv = re.search(r"^uv==(.*\\\n)*.*\n", LOCK.read_text(), re.MULTILINE)
-        (environment / "uv.lock").write_text(uv[0])
+        (environment / LOCK).write_bytes(lock)
+        uv = re.search(rb"^uv==(.*\\\n)*.*\n", lock, re.MULTILINE)
+        (environment / "uv.lock").write_bytes(uv[0] if uv else b"")
         pip = [environment / "bin/python", "-m", "pip", "install", "--disable-pip-version-check"]
         run(*pip, "--quiet", "--require-hashes", "-r", environment / "uv.lock")
         sync = [environment / "bin/uv", "pip", "sync", "--quiet", "--require-hashes"]
-        run(*sync, "--python", environment, LOCK)
+        run(*sync, "--python", environment, environment / LOCK)
         beside = environment / "ready.part"
         with open(beside, "w") as file:
-            file.write(identity(environment.parent))
+            file.write(identity(lock, environment.parent))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(environment / "ready")
@@ -124,6 +128,7 @@ def switch(environment):
         LINK.rename(former)
         print(f"the former .venv is now {former}: remove it when nothing runs from it")
     beside = Path(f".venv.{os.getpid()}.part")
+    beside.unlink(missing_ok=True)
     beside.symlink_to(STORE / environment.name)
     beside.replace(LINK)
 
@@ -132,16 +137,17 @@ def main():
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         version = "{}.{}".format(*sys.version_info[:2])
         sys.exit(f"Python 3.11 to 3.13 is needed, this is {version}: make PYTHON=python3.12 ...")
-    if is_complete(LINK):
+    lock = LOCK.read_bytes()
+    if is_complete(LINK, lock):
         return
     store = make_store()
-    environment = store / hashlib.sha256(identity(store).encode()).hexdigest()[:12]
-    before = marker(LINK).splitlines()
-    if before[:2] == identity(store).splitlines()[:2] and not is_complete(environment):
-        print(f"the environment of .venv was made in {before[2]}, and works nowhere else")
+    wanted, found = identity(lock, store), marker(LINK).splitlines()
+    environment = store / hashlib.sha256(wanted.encode()).hexdigest()[:12]
+    if found[:2] == wanted.splitlines()[:2] and not is_complete(environment, lock):
+        print(f"the environment of .venv was made in {found[2]}, and works nowhere else")
     with locked(store / f"{environment.name}.lock") as descriptor:
-        if not is_complete(environment):
-            build(environment, descriptor)
+        if not is_complete(environment, lock):
+            build(environment, lock, descriptor)
     switch(environment)
 
 
