@@ -1,11 +1,20 @@
 # The commands of README.md. Each sets up what it needs, and none repeats what is done.
-PYTHON ?= python3
-# Importing torch without its bytecode takes seconds, in every stage.
-unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
+# The version of Python that .venv has, or else the system's.
+PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
+# What a hook, a notebook or a shell has set for itself: Git's variables name another repository, DVC's
+# another run; Python's and Matplotlib's change what the stages do. (Importing torch without its
+# bytecode takes seconds, in every stage.)
+unexport $(shell env -i PATH="$$PATH" git rev-parse --local-env-vars) GIT_NAMESPACE
+unexport DVC_ROOT DVC_STAGE DVC_EXP_NAME DVC_EXP_BASELINE_REV
+unexport $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES))) MPLBACKEND MATPLOTLIBRC VIRTUAL_ENV CDPATH
+# A user without an account has no other name for DVC and torch.
+LOGNAME ?= $(firstword $(shell id -un 2> /dev/null || id -u))
+export LOGNAME
 
-READY := .venv/ready
-# For what runs `python` by name, as the stages do. Not exported: .venv is made with another.
-ACTIVE := PATH="$(CURDIR)/.venv/bin:$$PATH"
+READY := setup
+# For what runs `python` by name, as the stages do: the environment itself, since .venv may become a
+# link to another.
+ACTIVE := PATH="$$(cd .venv/bin && pwd -P):$$PATH"
 FORMATTED := stages tools tests benchmarks
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome \
@@ -46,47 +55,24 @@ help:
 	@echo "make schema       renew params.schema.json, by which editors check params.yaml"
 	@echo "make lock         renew requirements.lock from pyproject.toml"
 
-setup: $(READY)
+setup:
+	@$(PYTHON) -I tools/environment.py
 
-# uv is taken from the lock file too: pip checks its hash, and uv checks all the others.
-$(READY): requirements.lock
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
-	"Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
-	$(PYTHON) -m venv --clear .venv
-	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
-	.venv/bin/uv pip sync --quiet --python .venv --require-hashes requirements.lock
-	touch $@
-
-# What was done in demo/ since shows in its branches and experiments, or as an edit.
 demo: $(READY)
-	@test ! -e demo || (cd demo && git for-each-ref && git status --porcelain) | cmp -s - demo/.git/made \
-		|| { echo "demo/ is not as make demo left it: rm -r demo, if nothing in it is wanted"; exit 1; }
-	rm -rf demo && mkdir demo
-	git ls-files -z .dvc .gitignore Makefile dvc.yaml params.yaml params.schema.json requirements.lock stages tools \
-		| tar --null -T - -cf - | tar -xf - -C demo
-	ln -s ../.venv demo/.venv
-	cd demo && git init --quiet && git config user.name demo && git config user.email demo@localhost \
-		&& git config commit.gpgsign false && git add . && git commit --quiet -m "The pipeline"
-	cd demo && $(ACTIVE) dvc exp run --quiet -S data.dataset=digits \
-		&& git add . && git commit --quiet -m "Results on the digits" && git for-each-ref > .git/made
-	@echo "The page is demo/reports/index.html, the metrics are in demo/reports/metrics."
-	@echo "demo/ is a repository of its own, to play in:"
-	@echo "  . .venv/bin/activate && cd demo"
-	@echo "  dvc exp run -S train.lr=0.001 --name slower && make compare"
+	@$(ACTIVE) python tools/demo.py
 
 test: $(READY)
-	.venv/bin/ruff check $(FORMATTED)
-	.venv/bin/ruff format --check $(FORMATTED)
+	$(ACTIVE) ruff check $(FORMATTED)
+	$(ACTIVE) ruff format --check $(FORMATTED)
 	@# Two workers, a thread each.
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal
+	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal
 
 test-faults: $(READY)
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal --full tests/faults \
+	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal --full tests/faults \
 		tests/test_readme.py
 
 audit: $(READY)
-	.venv/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock
+	$(ACTIVE) pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock
 
 doctor: $(READY)
 	$(ACTIVE) python tools/doctor.py $(if $(filter 1,$(FIX)),--fix)
@@ -112,8 +98,8 @@ pdf:
 	@profile=$$(mktemp -d) && "$(CHROMIUM)" --headless --disable-gpu --no-first-run \
 		--disable-background-networking --disable-component-update --disable-sync \
 		$(if $(filter 0,$(shell id -u)),--no-sandbox) --user-data-dir="$$profile" \
-		--no-pdf-header-footer --print-to-pdf="$(CURDIR)/reports/report.pdf" \
-		"$(CURDIR)/reports/index.html" 2> "$$profile/log" || cat "$$profile/log"; rm -rf "$$profile"
+		--no-pdf-header-footer --print-to-pdf="$$PWD/reports/report.pdf" \
+		"$$PWD/reports/index.html" 2> "$$profile/log" || cat "$$profile/log"; rm -rf "$$profile"
 	@test -s reports/report.pdf && echo "The document is reports/report.pdf."
 
 ci-report: repro
@@ -121,20 +107,20 @@ ci-report: repro
 	$(ACTIVE) dvc metrics diff "$(BASE)" --md > ci-report/metrics.md
 	$(ACTIVE) dvc params diff "$(BASE)" --md > ci-report/params.md
 	$(ACTIVE) dvc plots diff "$(BASE)" --out ci-report/plots
-	cp reports/index.html ci-report/
+	cp reports/index.html data/network/model.pth ci-report/
 	@{ echo "### Metrics against $(BASE)"; echo; cat ci-report/metrics.md; echo; \
 		echo "### Parameters against $(BASE)"; echo; cat ci-report/params.md; } > ci-report/summary.md
 	@cat ci-report/summary.md
 
 bench: $(READY)
-	.venv/bin/python benchmarks/bench.py
+	$(ACTIVE) python benchmarks/bench.py
 
 lock: $(READY)
-	.venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
+	$(ACTIVE) uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
 		--extra sweep --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
 
 schema: $(READY)
-	.venv/bin/python tools/schema.py
+	$(ACTIVE) python tools/schema.py
 
 seeds: $(READY)
 	$(ACTIVE) python tools/seeds.py $(N) $(SET)

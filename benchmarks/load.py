@@ -37,7 +37,7 @@ def measure():
 
 
 def draw(table, path):
-    with plt.style.context(ROOT / "stages/figures.mplstyle"):
+    with plt.style.context(["default", ROOT / "stages/figures.mplstyle"]):
         figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained", sharex="col")
         for column, (section, rows) in enumerate(table.groupby("stage")):
             for ax, (value, label) in zip(axes[:, column], LABELS.items(), strict=True):

@@ -121,7 +121,7 @@ def main(
         script=script,
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
-    write_bytes("reports/index.html", page.encode())
+    write_bytes("reports/index.html", f"{page}\n".encode())
     print(f"reports/index.html: {len(page.encode()) / 1e6:.2f} MB")
 
 

@@ -27,6 +27,19 @@ from common.params import validate
 from common.results import write_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def isolate():
+    """Take from the environment what a hook, a notebook or a user has set for these programs."""
+    for name in {*os.environ} - {"GIT_EXEC_PATH", "MPLCONFIGDIR"}:
+        if name.startswith(("DVC_", "GIT_", "MATPLOTLIB", "MPL", "PYTHON")):
+            del os.environ[name]
+    os.environ |= dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
+    os.environ |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")
+    os.umask(0o022)
+
+
+isolate()
 # The stages run with this very Python.
 HERE = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 SMALL = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import small_params
+from conftest import run_stage, small_params
 from dvc.utils.serialize import parse_yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -294,3 +294,18 @@ def test_a_file_where_a_folder_should_be_is_one_line(workspace, capsys):
         run(surfaces.main, section="surfaces")
     assert stopped.value.code == 1
     assert re.fullmatch(r"reports/.*: could not be written: .*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["data", "data/network", "reports"])
+def test_a_folder_of_outputs_that_is_a_link_is_refused_before_anything_is_computed(
+    name, workspace, capsys
+):
+    (workspace / "another disk").mkdir()
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).symlink_to(workspace / "another disk")
+    assert run_stage("surfaces") == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"{name}: a symbolic link, ")
+    assert "dvc cache dir" in line
+    assert line.count("\n") == 1
+    assert not [*(workspace / "another disk").iterdir()]

@@ -1,12 +1,24 @@
 """The doctor after what people do every day: it finds nothing, and leaves what they did alone."""
 
+import json
+import os
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 from conftest import HERE, commit, copy_of, doctor, dvc, git, make_repository
 
+import processes
+
 SOUND = "nothing is wrong here\n"
+
+
+def make_old(path, hours=1):
+    """Make a file that seems not to have changed for hours."""
+    path.touch()
+    os.utime(path, (time.time() - 3600 * hours,) * 2)
 
 
 @pytest.fixture
@@ -55,16 +67,48 @@ def test_a_branch_that_dvc_has_left_comes_back(repository, experiment):
 def test_what_cannot_be_mended_is_said_so(repository):
     git(repository, "checkout", "--quiet", "--detach", git(repository, "rev-parse", "HEAD"))
     (repository / ".git/HEAD.lock").mkdir()  # and no file, which could be removed
+    make_old(repository / ".git/HEAD.lock")
     done = doctor(repository, "--fix")
     assert done.returncode == 1
     assert done.stdout.count("could not be mended") == 2
 
 
-def test_a_lock_of_git_is_found_and_removed(repository):
-    (repository / ".git/index.lock").touch()
+def test_an_old_lock_of_git_is_found_and_removed(repository):
+    make_old(repository / ".git/index.lock")
     assert doctor(repository).stdout.startswith(".git/index.lock: held by a Git that is gone")
     assert doctor(repository, "--fix").returncode == 0
     git(repository, "add", ".")
+
+
+@pytest.mark.parametrize("name", ["index.lock", "packed-refs.lock", "refs/heads/main.lock"])
+def test_a_lock_that_is_young_or_open_is_left_and_reported(repository, name):
+    """As a library holds it, whose process has any name."""
+    path = repository / ".git" / name
+    path.touch()
+    done = doctor(repository, "--fix")
+    assert done.returncode == 1
+    assert done.stdout.startswith(f".git/{name}: left alone, it is younger than 5 minutes")
+    assert path.exists()
+    make_old(path)
+    with open(path):
+        done = doctor(repository, "--fix")
+    assert done.returncode == 1
+    assert f".git/{name}: left alone, process {os.getpid()} has it open" in done.stdout
+    assert path.exists()
+    assert doctor(repository, "--fix").returncode == 0
+    assert not path.exists()
+
+
+def test_a_process_that_holds_a_lock_of_dvc_is_at_work_whatever_it_is_called(repository):
+    """As a notebook is, which calls DVC as a library."""
+    rwlock = repository / ".dvc/tmp/rwlock"
+    rwlock.parent.mkdir(exist_ok=True)
+    rwlock.write_text(json.dumps({"write": {"data": {"pid": os.getpid(), "cmd": "kernel"}}}))
+    assert f"process {os.getpid()} is at work here" in doctor(repository, "--fix").stderr
+    assert rwlock.exists()
+    make_old(rwlock, hours=10_000)  # before this process was started
+    assert doctor(repository, "--fix").returncode == 0
+    assert not rwlock.exists()
 
 
 def test_a_cache_elsewhere_is_looked_at_too(repository, tmp_path):
@@ -83,15 +127,23 @@ def test_a_cache_elsewhere_is_looked_at_too(repository, tmp_path):
         (".", ["stages/surfaces.py"], True),
         ("tools", ["../stages/surfaces.py"], True),
         (".", ["-m", "dvc"], True),
+        ("../worktree", ["stages/surfaces.py"], True),
+        ("../worktree/.dvc/tmp/exps/tmpabc", ["-m", "dvc"], True),
         (".", ["editor.py", "dvc.yaml"], False),
         ("another", ["../stages/surfaces.py"], False),
     ],
 )
 def test_runs_are_at_work_and_editors_are_not(repository, place, command, busy):
-    (repository / "another/.dvc").mkdir(parents=True)  # another project, as the demo is
     for name in ("tools/sweep.py", "stages/surfaces.py", "dvc.py", "editor.py"):
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text("print(flush=True); input()")
+    commit(repository)
+    git(repository, "worktree", "add", "--quiet", "../worktree")
+    for folder in ("another", "../worktree/.dvc/tmp/exps/tmpabc"):  # the demo, a copy
+        git(repository, "init", "--quiet", folder)
+    (repository / "../worktree/.dvc/tmp/exps/tmpabc/dvc.py").write_text(
+        "print(flush=True); input()"
+    )
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=repository / place,
@@ -106,3 +158,20 @@ def test_runs_are_at_work_and_editors_are_not(repository, place, command, busy):
         process.kill()
         process.wait()
     assert (f"process {process.pid} is at work here" in said.stderr) == busy
+
+
+def test_a_process_that_cannot_be_read_counts_as_active(repository, monkeypatch):
+    """As those of another user are, for all but root."""
+
+    def refuse(process):
+        raise psutil.AccessDenied
+
+    monkeypatch.chdir(repository)
+    make_old(repository / ".git/index.lock")
+    with subprocess.Popen(["git", "cat-file", "--batch"], stdin=subprocess.PIPE) as process:
+        monkeypatch.setattr(psutil.Process, "cwd", refuse)
+        monkeypatch.setattr(psutil.Process, "open_files", refuse)
+        found = [*processes.at_work()]
+        process.stdin.close()
+    assert any(f"process {process.pid} may be at work here" in line for line in found)
+    assert "may have it open" in processes.in_use(repository / ".git/index.lock")

@@ -154,7 +154,7 @@ def test_the_pipeline_runs_once_then_only_what_is_stale(repository, first_run):
 
 def test_make_ci_report_shows_what_a_branch_changed(repository):
     before = change(repository, "surfaces", "target", 0.4)
-    command = ["make", "-f", ROOT / "Makefile", "ci-report", "READY=", "BASE=HEAD"]
+    command = ["make", "-f", ROOT / "Makefile", "ci-report", "READY=", "ACTIVE=", "BASE=HEAD"]
     subprocess.run(command, cwd=repository, env=HERE, check=True)
     (repository / "params.yaml").write_text(before)
 
@@ -164,3 +164,5 @@ def test_make_ci_report_shows_what_a_branch_changed(repository):
     assert "xor" not in summary
     assert "0.4" in (repository / "ci-report/index.html").read_text(encoding="utf-8")
     assert (repository / "ci-report/plots/index.html").exists()
+    model = repository / "data/network/model.pth"
+    assert (repository / "ci-report/model.pth").read_bytes() == model.read_bytes()

@@ -29,8 +29,9 @@ ALL_CORES = ("--jobs", str(os.cpu_count()))
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A repository with images, in which nothing was trained."""
+    """A repository with images, in which nothing was trained; its cache is shared by a group."""
     folder = make_repository(tmp_path_factory.mktemp("sweeps") / "project")
+    dvc(folder, "config", "--local", "cache.shared", "group")
     dvc(folder, "repro", "--quiet", "download_mnist")
     commit(folder)
     return folder
@@ -199,7 +200,9 @@ def test_a_sweep_gives_what_plain_runs_give_and_lists_what_failed(repository, tm
     assert again.stdout.splitlines() == ["runs: 1, there already: 1", *table]
     assert experiments(repository) == before
     (model,) = (out["md5"] for out in outs(found) if out["path"] == "data/network/model.pth")
-    assert (repository / f".dvc/cache/files/md5/{model[:2]}/{model[2:]}").exists()
+    stored = repository / f".dvc/cache/files/md5/{model[:2]}/{model[2:]}"
+    assert stored.exists()
+    assert stored.parent.stat().st_mode & 0o2070 == 0o2070  # as the group's
     assert not [*(repository / COPIES).glob("tmp*")]
 
 
@@ -264,7 +267,8 @@ def test_a_worker_that_does_not_see_the_folder_clones_the_origin_and_pushes_the_
     git(project, "clone", "--quiet", "--bare", ".", tmp_path / "origin")
     revision = git(project, "rev-parse", "HEAD")
     reference = reference_of("far", revision)
-    addresses = dict.fromkeys(("root", "cache", "copies"), "/nowhere")
+    addresses = dict.fromkeys(("root", "folder", "cache", "copies"), "/nowhere")
+    addresses |= {"subfolder": "", "permissions": {}}
     addresses["origin"] = str(tmp_path / "origin")
     identity = ["-c", "user.name=test", "-c", "user.email=test"]
     local = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}

@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import HERE, ROOT, copy_of, dvc
+import yaml
+from conftest import HERE, ROOT, copy_of, dvc, git
 from test_pipeline import STAGES, cached, change, ran
 
 SAME = dict.fromkeys(STAGES, "as it was")
@@ -142,3 +143,77 @@ def test_a_file_that_is_wrong_is_one_line(repository, name, text, line):
     (repository / name).write_text(before)
     assert said == {}
     assert line in last
+
+
+def test_stages_and_files_that_users_add_are_foretold_too(tmp_path):
+    """Data of their own, and stages without outputs, without inputs or in another folder."""
+    git(tmp_path, "init", "--quiet")
+    dvc(tmp_path, "init", "--quiet")
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    for name in ("data/raw/extra.txt", "import.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    (tmp_path / "sub").mkdir()
+    dvc(tmp_path, "add", "data/raw/extra.txt")
+    dvc(tmp_path, "import-url", "import.txt", "data/imported.txt")
+    stages = {
+        "mine": (
+            "cp data/raw/extra.txt out.txt",
+            {"deps": ["data/raw/extra.txt"], "outs": ["out.txt"]},
+        ),
+        "check": ("cat out.txt", {"deps": ["out.txt"]}),
+        "inside": (
+            "cp ../out.txt o.txt",
+            {"wdir": "sub", "deps": ["../out.txt"], "outs": ["o.txt"]},
+        ),
+        "alone": ("echo > alone.txt", {"outs": ["alone.txt"]}),
+        "reads": (
+            "cat data/imported.txt > read.txt",
+            {"deps": ["data/imported.txt"], "outs": ["read.txt"]},
+        ),
+    }
+    pipeline = {name: {"cmd": cmd, **rest} for name, (cmd, rest) in stages.items()}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline}))
+    added = {"mine", "inside", "alone", "reads"}
+    assert {*told(why(tmp_path)[0], "runs: not in dvc.lock")} == added
+    dvc(tmp_path, "repro")
+    assert why(tmp_path) == ({}, "nothing changed: dvc repro runs nothing")
+    found = git(tmp_path, "status", "--porcelain", "--untracked-files=all")
+    assert "data/raw/extra.txt.dvc" in found
+    assert not {"?? data/raw/extra.txt", "?? data/imported.txt", "?? out.txt"} & {
+        *found.splitlines()
+    }
+
+    (tmp_path / "data/raw/extra.txt").write_text("2")
+    (tmp_path / "alone.txt").unlink()
+    said, _ = why(tmp_path)
+    assert said["data/raw/extra.txt.dvc"] == "runs: data/raw/extra.txt changed"
+    assert said["mine"] == "runs: data/raw/extra.txt changes"
+    assert said["inside"] == "is asked after mine: may run, if out.txt changes"
+    assert said["alone"] == "runs: alone.txt is missing"
+    assert told(said, "as it was") == ["data/imported.txt.dvc", "reads"]
+    happened = dvc(tmp_path, "repro")
+    for name in ("mine", "check", "inside", "alone"):
+        assert f"Running stage '{name}'" in happened
+    (tmp_path / "data/imported.txt").unlink()
+    assert why(tmp_path)[1] == "dvc repro ends at data/imported.txt.dvc"
+    dvc(tmp_path, "repro", status=255)
+
+
+@pytest.mark.parametrize(
+    ("path", "ignored"),
+    [
+        ("data/mnist/train.npz", True),
+        ("data/plots_dark/cut.png", True),
+        ("data/mine/raw.csv", True),
+        ("data/mine/raw.csv.dvc", False),
+        ("data/raw.csv.dvc", False),
+        ("data/mine/.gitignore", False),
+        (".venv", True),
+        (".venvs/0123/bin/python", True),
+        ("demo/dvc.yaml", True),
+    ],
+)
+def test_git_ignores_what_stages_write_and_no_dvc_file(path, ignored):
+    command = ["git", "check-ignore", "--quiet", "--no-index", path]
+    assert (subprocess.run(command, cwd=ROOT, env=HERE).returncode == 0) == ignored

@@ -43,10 +43,11 @@ def call(command, folder, environment, wanted):
 def execute(name, overrides, reference, commit, project, identity, variables):
     """Run the pipeline up to `evaluate`: a Git bundle of the experiment or None, an error or None.
 
-    project has addresses: of the folder where the sweep was started its `root`, DVC `cache` and a
-    folder for `copies`, and Git's `origin`. A worker that sees the copies shares the cache, and the
-    states of unfinished trainings. Another clones the origin, keeps a cache of its own and pushes
-    to DVC's remote; that there is none is an error beside a bundle.
+    project has addresses: the `folder` where the sweep was started, which may be a `subfolder` of
+    Git's `root`, its DVC `cache` with `permissions`, a folder for `copies`, and Git's `origin`. A
+    worker that sees the copies shares the cache, and the states of unfinished trainings. Another
+    clones the origin, keeps a cache of its own and pushes to DVC's remote; that there is none is an
+    error beside a bundle.
     """
     worker = get_worker()
     task = worker.state.tasks[worker.get_current_task()]
@@ -54,36 +55,44 @@ def execute(name, overrides, reference, commit, project, identity, variables):
     parent = project["copies"] if shared else worker.local_directory
     with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
         clone, bundle = Path(folder, "clone"), Path(folder, "bundle")
+        inside = clone / project["subfolder"]  # of a larger repository
         clone.mkdir()
         # These would name another repository.
-        local = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True)
-        foreign = {"DVC_ROOT", "DVC_STAGE", *local.split()}
+        command, bare = ["git", "rev-parse", "--local-env-vars"], {"PATH": os.environ["PATH"]}
+        local = subprocess.check_output(command, env=bare, text=True)
+        foreign = {"DVC_ROOT", "DVC_STAGE", "GIT_NAMESPACE", *local.split()}
         inherited = {k: v for k, v in os.environ.items() if k not in foreign}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         ours = {"PATH": path, "DVC_SITE_CACHE_DIR": f"{folder}/site"}
         run = partial(
             call,
-            folder=clone,
             environment=inherited | ours | variables,
             wanted=lambda: task.state != "cancelled",
         )
         source = project["root"] if shared else project["origin"]
         cache = project["cache"] if shared else f"{parent}/cache"
+        # Nothing that a user has configured for Git runs in it, or keeps it from being made.
+        allowed = ["-c", "protocol.file.allow=always", "-c", "clone.rejectShallow=false"]
+        plain = ["--template=", "-c", "core.hooksPath=/dev/null", *identity]
         steps = [
-            ["git", "clone", "--quiet", "--no-checkout", *identity, source, "."],
-            ["git", "checkout", "--quiet", "--detach", commit],
-            ["dvc", "config", "--local", "cache.dir", cache],
+            (clone, "git", *allowed, "clone", "--quiet", "--no-checkout", *plain, source, "."),
+            (clone, "git", "checkout", "--quiet", "--detach", commit),
+            (inside, "dvc", "config", "--local", "cache.dir", cache),
         ]
         if shared:
-            states = f"{project['root']}/.dvc/tmp/training"
-            steps += [["mkdir", "-p", states, ".dvc/tmp"], ["ln", "-s", states, ".dvc/tmp"]]
+            for option, value in project["permissions"].items():
+                if value:
+                    steps.append((inside, "dvc", "config", "--local", option, value))
+            states = f"{project['folder']}/.dvc/tmp/training"
+            steps.append((inside, "mkdir", "-p", states, ".dvc/tmp"))
+            steps.append((inside, "ln", "-s", states, ".dvc/tmp"))
         settings = [argument for override in overrides for argument in ("-S", override)]
         steps += [
-            ["dvc", "exp", "run", "--name", name, *settings, "evaluate"],
-            ["git", "bundle", "create", "--quiet", bundle, reference, f"^{commit}"],
+            (inside, "dvc", "exp", "run", "--name", name, *settings, "evaluate"),
+            (inside, "git", "bundle", "create", "--quiet", bundle, reference, f"^{commit}"),
         ]
-        for step in steps:
-            if error := run(step):
+        for folder, *command in steps:
+            if error := run(command, folder):
                 return None, error
-        kept = None if shared else run(["dvc", "push", "-d", "evaluate"])
+        kept = None if shared else run(["dvc", "push", "-d", "evaluate"], inside)
         return bundle.read_bytes(), kept and f"its data stays where it ran: {kept}"

@@ -69,7 +69,15 @@ def run_all(client, copies, runs, commit, variables):
     for name in ("user.name", "user.email"):
         if value := git("config", name):
             identity += ["-c", f"{name}={value}"]
-    project = {"root": str(Path.cwd()), "cache": Repo().cache.local_cache_dir, "copies": copies}
+    with Repo() as repo:
+        config, cache = repo.config["cache"], repo.cache.local_cache_dir
+    project = {"folder": str(Path.cwd()), "cache": cache, "copies": copies}
+    project["root"] = git("rev-parse", "--show-toplevel")
+    project["subfolder"] = git("rev-parse", "--show-prefix")
+    project["permissions"] = {  # so that others who share the cache can write to it
+        "cache.shared": config.get("shared"),
+        "cache.type": ",".join(config.get("type") or ()),
+    }
     project["origin"] = git("remote", "get-url", "origin") or "origin"
     where = (commit, project, identity, variables)
     client.upload_file(clone.__file__)

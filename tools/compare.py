@@ -7,9 +7,13 @@ images, and whether the difference in errors is beyond chance. Everything is rea
 
 import argparse
 import json
+import os
 import sys
 from math import sqrt
 from pathlib import Path
+
+# As in stages/plots.py: no backend or settings of the user's.
+os.environ |= {"MPLBACKEND": "Agg", "MATPLOTLIBRC": os.devnull}
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -96,7 +100,7 @@ def tabulate(runs, base):
 
 def draw(runs, path):
     """Accuracy by epoch of each run, on what was held out, or else on the test images."""
-    with plt.style.context(STYLE):
+    with plt.style.context(["default", STYLE]):
         figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained", sharex=True)
         held_out = all(run["history"]["val_acc"].notna().all() for run in runs.values())
         judged = "val" if held_out else "test"

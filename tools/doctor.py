@@ -5,45 +5,28 @@ make doctor FIX=1  mends them. Files that are being edited, and the branch, stay
 """
 
 import argparse
-import json
+import os
 import re
 import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 from integrity import cache, past_runs
-from runs import commit_of, git
+from processes import COPIES, RWLOCKS, at_work, in_use, owners_of
+from runs import clear_git_variables, commit_of, git
 
-AT_WORK = re.compile(r"(.*/)?(dvc|dvc/__main__\.py|stages/\w+\.py|tools/(seeds|sweep)\.py)")
 # What DVC removes when a run in the workspace ends; others of its references stay for good.
 PASSING = ("EXEC_BASELINE", "EXEC_BRANCH", "EXEC_CHECKPOINT", "EXEC_MERGE")
-RWLOCKS = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock")
-COPIES = Path(".dvc/tmp/exps")
+LOCKED = (
+    "*.lock",
+    "refs/**/*.lock",
+    "info/*.lock",
+    "objects/info/**/*.lock",
+    "objects/pack/*.lock",
+)
 TRAININGS = Path(".dvc/tmp/training")
 WRITTEN = ("data", "reports", ".dvc/tmp/training")
-
-
-def at_work():
-    """The processes of Git, DVC, stages and sweeps in this project, or in a copy that was made."""
-    root = Path.cwd()
-    for process in psutil.process_iter(["cmdline"]):
-        program, *arguments = process.info["cmdline"] or [""]
-        python = Path(program).name.startswith("python")
-        runs = python and any(map(AT_WORK.fullmatch, arguments[:2]))
-        if not runs and Path(program).name != "git":
-            continue
-        try:
-            folder = Path(process.cwd())
-            around = (folder, *folder.parents)
-            project = next((parent for parent in around if (parent / ".dvc").is_dir()), None)
-        except (psutil.Error, OSError):
-            continue
-        if project == root or root / COPIES in folder.parents:
-            command = " ".join([program, *arguments])
-            yield f"process {process.pid} is at work here: {command[:100]}"
 
 
 def head():
@@ -87,23 +70,27 @@ def references():
 
 def git_locks():
     """Git's own locks, with no Git at work."""
-    folder = Path(git("rev-parse", "--git-dir") or ".git")
-    for path in sorted([*folder.glob("*.lock"), *folder.glob("refs/**/*.lock")]):
-        yield f"{path}: held by a Git that is gone", path.unlink
+    names = ("--git-dir", "--git-common-dir")  # of this worktree, and of all
+    found = (git("rev-parse", "--path-format=absolute", name) or ".git" for name in names)
+    paths = {path for folder in found for place in LOCKED for path in Path(folder).glob(place)}
+    for path in sorted(Path(os.path.relpath(path)) for path in paths):
+        if reason := in_use(path):
+            yield f"{path}: left alone, {reason}", None
+        else:
+            yield f"{path}: held by a Git that is gone", path.unlink
 
 
 def locks():
     """Lists of who reads and writes what, where those processes are gone, or it is damaged."""
     for path in filter(Path.exists, RWLOCKS):
-        try:
-            held = json.loads(path.read_text())
-            readers = [info for infos in held.get("read", {}).values() for info in infos]
-            owners = {info["pid"] for info in [*readers, *held.get("write", {}).values()]}
-            line = "held by processes that are gone" if owners else None
-        except (ValueError, AttributeError, KeyError, TypeError):
-            line = "half-written"
-        if line:  # nothing of DVC runs here, as at_work() has found
-            yield f"{path}: {line}", path.unlink
+        owners = owners_of(path)
+        if owners is None and (reason := in_use(path)):
+            yield f"{path}: half-written, left alone: {reason}", None
+        elif owners != set():  # nothing of DVC runs here, as at_work() has found
+            yield (
+                f"{path}: {'held by processes that are gone' if owners else 'half-written'}",
+                path.unlink,
+            )
 
 
 def copies():
@@ -123,6 +110,7 @@ def halves():
 
 
 def main(fix):
+    clear_git_variables()
     if not Path(".dvc").is_dir():
         sys.exit("there is no .dvc here: run it at the top of the project")
     busy = [*at_work()]
@@ -133,12 +121,13 @@ def main(fix):
     for check in (git_locks, head, references, locks, copies, halves, cache, past_runs):
         found = dict(check())
         if fix and found:
-            for mend in found.values():
+            for mend in filter(None, found.values()):
                 with suppress(OSError):
                     mend()
             still = dict(check())  # looked at again: not all can be mended
-            for line in found:
-                print(f"{line}: {'could not be mended' if line in still else 'mended'}")
+            for line, mend in found.items():
+                end = ": could not be mended" if line in still else ": mended"
+                print(f"{line}{end if mend else ''}")
             left += len(still)
         else:
             print(*found, sep="\n", end="\n" if found else "")

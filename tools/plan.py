@@ -76,12 +76,12 @@ def look_up(stage, moved, awaited):
 
 
 def read_inputs(stage, made):
-    """What changed in what a stage reads; and what is not known yet, path to name of the maker.
+    """What changed in what a stage reads; and what is not known yet, path to its maker's name.
 
     The stage's record of its inputs becomes what it will find. `made` has (stage, output) by path
     for what the stages before it write, without the output where it is not known yet.
     """
-    changes, awaited = ["its command changed"] if stage.cmd_changed else [], {}
+    changes, awaited = ["its command changed"] if stage.changed_stage() else [], {}
     for dep in [] if stage.frozen else stage.deps:
         maker, output = made.get(dep.fs_path, (None, None))
         if isinstance(dep, ParamsDependency):
@@ -92,23 +92,54 @@ def read_inputs(stage, made):
             if dep.exists:
                 dep.save()
         elif not output:
-            awaited[str(dep)] = maker.name
+            awaited[str(dep)] = maker.addressing
         else:
             changes += [f"{dep} changes"] if dep.hash_info != output.hash_info else []
             dep.hash_info, dep.meta = output.hash_info, output.meta
     return changes, awaited
 
 
+def judge_data(stage, made):
+    """The step of a .dvc file: `dvc add`, or an import, which is frozen unless a user says so.
+
+    Data that changed are taken as they are found; missing data are an error. An import that is not
+    frozen is made again.
+    """
+    changes, _ = read_inputs(stage, made)
+    reasons = changes + [text for out in stage.outs for text in changed_file(out)]
+    taken = stage.frozen or not stage.is_import
+    if not reasons:
+        verdict = "stays"
+    elif taken:
+        verdict = "runs" if all(out.exists for out in stage.outs) else "fails"
+    else:
+        verdict = "runs" if changes or not stage.outs_cached() else "cached"
+    for out in stage.outs:
+        if verdict == "runs" and taken:
+            out.save()
+        made[out.fs_path] = (stage, None if verdict == "runs" and not taken else out)
+    return Step(stage, verdict, reasons, {})
+
+
 def judge(stage, made):
     """The step of a stage, after those that `made` what it reads; what it writes is added there."""
+    if stage.is_data_source:
+        return judge_data(stage, made)
     changes, awaited = read_inputs(stage, made)
+    if always := stage.is_callback or stage.always_changed:
+        changes.append("it always runs")
     harmed = [out for out in stage.outs if out.status()]
     reasons = changes + [text for out in harmed for text in changed_file(out)]
-    if not any(out.hash_info for out in stage.outs):
+    if stage.outs and not any(out.hash_info for out in stage.outs):
         reasons = ["not in dvc.lock"]
     moved = bool(changes) or not all(out.hash_info for out in stage.outs)
     lost = [f"{d} is missing" for d in stage.deps if d.fs_path not in made and not d.exists]
-    restored = stage if not reasons else None if lost else look_up(stage, moved, awaited)
+    if not reasons:
+        restored = stage
+    elif lost or always or not (stage.deps and stage.outs):  # DVC keeps no record of these
+        restored = None
+    else:
+        restored = look_up(stage, moved, awaited)
     if lost and not stage.frozen:
         verdict, reasons = "fails", lost
     elif not restored:

@@ -3,6 +3,7 @@ are called, how they are started, and what came out."""
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,12 +26,21 @@ class RunError(RuntimeError):
 @contextmanager
 def ended_in_one_line():
     """End the process on a RunError with its text, and on Ctrl-C with 130; what is done stays."""
+    clear_git_variables()
     try:
         yield
     except RunError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def clear_git_variables():
+    """Forget what Git sets for hooks and `git rebase --exec`: it names another repository."""
+    bare = {"PATH": os.environ["PATH"]}  # with some values of theirs Git refuses every command
+    names = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], env=bare, text=True)
+    for name in ("GIT_NAMESPACE", *names.split()):
+        os.environ.pop(name, None)
 
 
 def git(*arguments):
@@ -60,11 +70,6 @@ def current_commit():
     if commit is None:
         raise RunError("there is no commit here, and experiments belong to one")
     return commit
-
-
-def file_of(revision, path):
-    """The text of a file as a revision has it, or None."""
-    return git("show", f"{revision}:{path}")
 
 
 def reference_of(name, commit):
@@ -127,7 +132,8 @@ def mixed(runs):
 
 def refuse_edits():
     """RunError if a run would not be of the last commit: DVC takes edits along into its copy."""
-    edited = git("diff", "--name-only", "HEAD", "--", "params.yaml", "dvc.yaml", "stages")
+    files = ("params.yaml", "dvc.yaml", "stages", "*?.dvc")
+    edited = git("diff", "--name-only", "--relative", "HEAD", "--", *files)
     if edited:
         files = ", ".join(edited.splitlines())
         raise RunError(f"{files}: edited since the last commit, whose runs are meant: commit first")

@@ -14,6 +14,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from plan import plan
+from runs import clear_git_variables
 
 TIMES = Path(".dvc/tmp/times")
 
@@ -23,7 +24,7 @@ def duration(steps):
     seconds = 0
     for step in steps:
         try:
-            seconds += float((TIMES / step.stage.name).read_text())
+            seconds += float((TIMES / step.stage.addressing).read_text())
         except (OSError, ValueError):
             return ""
     if seconds >= 100:
@@ -65,7 +66,7 @@ def sum_up(steps):
         return "nothing changed: dvc repro runs nothing"
     fails, runs, asked, cached = of.values()
     if fails:
-        return f"dvc repro ends at {fails[0].stage.name}"
+        return f"dvc repro ends at {fails[0].stage.addressing}"
     parts = [f"{len(runs) or 'nothing'} to run{duration(runs)}"]
     parts += [f"{len(asked)} to ask again{duration(asked)}"] if asked else []
     parts += [f"{len(cached)} from the cache"] if cached else []
@@ -81,12 +82,13 @@ def one_line(error):
 
 
 def main():
+    clear_git_variables()
     with Repo() as repo:
         steps = plan(repo)
     if any(step.verdict != "stays" for step in steps):
-        width = max(len(step.stage.name) for step in steps)
+        width = max(len(step.stage.addressing) for step in steps)
         for step in steps:
-            print(f"{step.stage.name:{width}}  {describe(step)}")
+            print(f"{step.stage.addressing:{width}}  {describe(step)}")
     print(sum_up(steps))
 
 

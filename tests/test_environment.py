@@ -1,0 +1,234 @@
+"""The set-up, with a lock file whose uv installs nothing: whatever happens, .venv works."""
+
+import hashlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from base64 import urlsafe_b64encode
+
+import pytest
+from conftest import ROOT
+
+# What a set-up calls is uv of the lock file. This one does what the lock file's comment says.
+UV = """import sys, time
+def main():
+    lock = open(sys.argv[-1]).read()
+    if "# hang" in lock:
+        print("hanging", flush=True)
+        time.sleep(600)
+    sys.exit("# fail" in lock)
+"""
+WHEEL = {
+    "uv.py": UV,
+    "uv-0.dist-info/METADATA": "Metadata-Version: 2.1\nName: uv\nVersion: 0\n",
+    "uv-0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "uv-0.dist-info/entry_points.txt": "[console_scripts]\nuv = uv:main\n",
+}
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    """A folder with a wheel of that uv, and the lock file that names it."""
+    folder = tmp_path_factory.mktemp("wheels")
+    record = "uv-0.dist-info/RECORD,,\n"
+    with zipfile.ZipFile(folder / "uv-0-py3-none-any.whl", "w") as wheel:
+        for name, text in WHEEL.items():
+            digest = urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record = f"{name},sha256={digest},{len(text)}\n{record}"
+            wheel.writestr(name, text)
+        wheel.writestr("uv-0.dist-info/RECORD", record)
+    digest = hashlib.sha256((folder / "uv-0-py3-none-any.whl").read_bytes()).hexdigest()
+    (folder / "requirements.lock").write_text(f"uv==0 \\\n    --hash=sha256:{digest}\n")
+    return folder
+
+
+def make_project(folder, wheels):
+    """A project without an environment."""
+    (folder / "tools").mkdir(parents=True)
+    shutil.copy(ROOT / "tools/environment.py", folder / "tools")
+    shutil.copy(ROOT / "Makefile", folder)
+    shutil.copy(wheels / "requirements.lock", folder)
+    return folder
+
+
+@pytest.fixture
+def project(wheels, tmp_path):
+    return make_project(tmp_path / "a project", wheels)
+
+
+@pytest.fixture(scope="module")
+def built(wheels, tmp_path_factory):
+    """A project with an environment, made where a folder of another kind was."""
+    folder = make_project(tmp_path_factory.mktemp("built") / "a project", wheels)
+    (folder / ".venv").mkdir()
+    (folder / ".venv/precious").touch()
+    done = set_up(folder, wheels)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def start(folder, wheels, **options):
+    """`make setup`, with nothing but those wheels to install."""
+    home = folder.parent / "home"
+    pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "HOME": str(home)}
+    return subprocess.Popen(
+        ["make", "setup", f"PYTHON={sys.executable}"],
+        cwd=folder,
+        env=os.environ | pip,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def set_up(folder, wheels, **options):
+    process = start(folder, wheels, **options)
+    output, errors = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def change_lock(folder, comment):
+    with open(folder / "requirements.lock", "a") as lock:
+        lock.write(f"# {comment}\n")
+
+
+def works(folder):
+    """Whether what .venv links to runs, and has its console scripts."""
+    command = ["sh", "-c", ". .venv/bin/activate && exec uv /dev/null"]
+    return subprocess.run(command, cwd=folder, check=False).returncode == 0
+
+
+def test_a_folder_that_was_there_is_kept_until_the_new_environment_is_complete_and_after(built):
+    folder, said = built
+    (former,) = folder.glob(".venv.former-*")
+    assert (former / "precious").exists()
+    assert former.name in said
+    assert works(folder)
+
+
+def test_the_content_of_the_lock_file_decides_and_not_its_time(built, wheels):
+    folder, _ = built
+    before = (folder / ".venv").readlink()
+    os.utime(folder / "requirements.lock", (2**32, 2**32))
+    done = set_up(folder, wheels)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (folder / ".venv").readlink() == before
+
+
+def test_a_clone_uses_the_environment_that_it_links_to_and_never_empties_it(built, project, wheels):
+    shared, _ = built
+    (project / ".venv").symlink_to(shared / ".venv")
+    done = set_up(project, wheels)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (project / ".venv").readlink() == shared / ".venv"
+    change_lock(project, "fail")  # with which it has no match
+    assert set_up(project, wheels).returncode != 0
+    assert (project / ".venv").readlink() == shared / ".venv"
+    assert works(shared)
+    assert works(project)
+
+
+@pytest.mark.full
+def test_what_cannot_be_installed_leaves_the_environment_as_it_was(built, wheels):
+    folder, _ = built
+    lock = folder / "requirements.lock"
+    before, link, there = lock.read_text(), (folder / ".venv").readlink(), {*folder.iterdir()}
+    lock.write_text(before.replace("sha256:", "sha256:0000")[:-5] + "\n")
+    failed = set_up(folder, wheels)
+    lock.write_text(before)
+    assert failed.returncode != 0
+    assert "set-up failed, .venv is as it was" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert (folder / ".venv").readlink() == link
+    assert {*folder.iterdir()} == there
+    assert works(folder)
+    assert set_up(folder, wheels).stdout == ""
+
+
+@pytest.mark.full
+def test_a_full_disk_leaves_the_environment_as_it_was(built, wheels):
+    """Here: no file may have more than 10,000 bytes."""
+    folder, _ = built
+    before, link = (folder / "requirements.lock").read_text(), (folder / ".venv").readlink()
+    change_lock(folder, "another")
+    limit = (resource.RLIMIT_FSIZE, (10_000, 10_000))
+    failed = set_up(folder, wheels, preexec_fn=lambda: resource.setrlimit(*limit))
+    (folder / "requirements.lock").write_text(before)
+    assert failed.returncode != 0
+    assert (folder / ".venv").readlink() == link
+    assert works(folder)
+    assert len([path for path in (folder / ".venvs").iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.full
+def test_branches_with_other_lock_files_switch_back_and_forth(built, wheels):
+    folder, _ = built
+    lock = folder / "requirements.lock"
+    before, link = lock.read_text(), (folder / ".venv").readlink()
+    change_lock(folder, "another")
+    assert "building" in set_up(folder, wheels).stdout
+    other = lock.read_text(), (folder / ".venv").readlink()
+    assert other[1] != link
+    for text, expected in ((before, link), other, (before, link)):
+        lock.write_text(text)
+        assert set_up(folder, wheels).stdout == ""
+        assert (folder / ".venv").readlink() == expected
+        assert works(folder)
+
+
+@pytest.mark.full
+def test_a_set_up_that_is_killed_is_made_again_and_meanwhile_the_former_works(built, wheels):
+    folder, _ = built
+    before, link = (folder / "requirements.lock").read_text(), (folder / ".venv").readlink()
+    change_lock(folder, "hang")
+    process = start(folder, wheels)
+    lines = iter(process.stdout.readline, "hanging\n")
+    assert any("building" in line for line in lines)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert (folder / ".venv").readlink() == link
+    assert works(folder)
+    again = start(folder, wheels)
+    assert "building" in again.stdout.readline()
+    os.killpg(again.pid, signal.SIGINT)
+    again.communicate()
+    (folder / "requirements.lock").write_text(before)
+    assert set_up(folder, wheels).stdout == ""
+    assert works(folder)
+
+
+@pytest.mark.full
+def test_of_two_set_ups_at_once_one_builds_and_the_other_waits(project, wheels):
+    both = [start(project, wheels) for _ in range(2)]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sorted("building" in output for output, _ in said) == [False, True]
+    assert sorted("waiting" in errors for _, errors in said) == [False, True]
+    assert works(project)
+
+
+@pytest.mark.full
+def test_a_renamed_project_is_told_and_gets_an_environment_of_its_own(built, wheels, tmp_path):
+    before, _ = built
+    folder = shutil.copytree(before, tmp_path / "renamed", symlinks=True)
+    done = set_up(folder, wheels)
+    assert done.returncode == 0
+    assert f"the environment of .venv was made in {before}" in done.stdout
+    assert works(folder)
+    script = (folder / ".venv/bin/uv").read_text()
+    assert str(folder) in script
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["a:b", "$HOME", "it's", 'a "b"', "ünïcode & co"])
+def test_the_folder_may_have_any_name(project, wheels, name):
+    folder = project.rename(project.with_name(name))
+    done = set_up(folder, wheels)
+    assert done.returncode == 0, done.stderr
+    assert works(folder)

@@ -1,0 +1,170 @@
+"""The same command gives the same result whatever a shell, a hook, a notebook or a home folder
+contains: a table of what they may contain, and what must not change."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import HERE, ROOT, commit, doctor, git, make_repository
+
+# What has no effect on any command of the Makefile.
+CLEARED = {
+    "CDPATH": "/tmp",  # noqa: S108
+    "DVC_EXP_BASELINE_REV": "0" * 40,
+    "DVC_EXP_NAME": "another",
+    "DVC_ROOT": "/nonexistent",
+    "DVC_STAGE": "another",
+    "GIT_NAMESPACE": "another",
+    "MATPLOTLIBRC": "/nonexistent",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTHONHOME": "/nonexistent",
+    "PYTHONINSPECT": "1",
+    "PYTHONOPTIMIZE": "2",
+    "PYTHONPATH": "/nonexistent",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONWARNINGS": "error",
+    "VIRTUAL_ENV": "/nonexistent",
+}
+CLEARED |= dict.fromkeys(
+    subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True).split(), "x"
+)
+# What a user sets on purpose, and keeps.
+KEPT = {"CUDA_VISIBLE_DEVICES": "", "GIT_SSH_COMMAND": "ssh", "MNIST_MIRROR": "/srv/mnist"}
+KEPT |= {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "UV_CACHE_DIR": "/srv/uv"}
+# What changes neither a figure nor its bytes.
+FIGURES = {
+    "a notebook's backend": ({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, ""),
+    "an unknown backend": ({"MPLBACKEND": "none"}, ""),
+    "a desktop's backend": ({}, "backend: TkAgg"),
+    "ticks": ({}, "xtick.direction: in\nfont.size: 20\nsavefig.dpi: 10"),
+    "LaTeX": ({}, "text.usetex: True"),
+    "a key that Matplotlib does not know": ({}, "no.such.key: 1"),
+    "a locale": ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, ""),
+    "hashes": ({"PYTHONHASHSEED": "7"}, ""),
+    "a time zone": ({"TZ": "Asia/Kathmandu"}, ""),
+    "no home": ({"HOME": "/nonexistent"}, ""),
+}
+
+
+def test_make_passes_on_what_is_meant_for_it_and_nothing_else():
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "-f", ROOT / "Makefile", "-f", "-", "show"],
+        input="show:\n\t@env\n",
+        env=os.environ | CLEARED | KEPT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    assert not found.keys() & CLEARED.keys()
+    assert {name: found.get(name) for name in KEPT} == KEPT
+
+
+def test_a_user_without_an_account_has_a_name():
+    """Without one, DVC and torch end with an error."""
+    command = ["make", "-f", ROOT / "Makefile", "-f", "-", "show"]
+    bare = {name: HERE[name] for name in HERE if name not in ("LOGNAME", "USER", "HOME")}
+    shown = "show:\n\t@echo name: $$LOGNAME\n"
+    done = subprocess.run(command, input=shown, env=bare, capture_output=True, text=True)
+    assert "name: " in done.stdout
+    assert done.stdout.split()[-1] not in ("", "name:")
+
+
+def draw(folder, environment=(), settings=""):
+    """The figures that `plots` draws: path to bytes. The settings are a user's and the folder's."""
+    for path in (folder / "home/.config/matplotlib/matplotlibrc", folder / "matplotlibrc"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(settings)
+    own = {"HOME": str(folder / "home"), "MATPLOTLIBRC": str(folder / "matplotlibrc")}
+    command = [sys.executable, ROOT / "stages/plots.py"]
+    done = subprocess.run(
+        command, cwd=folder, env=HERE | own | dict(environment), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return {path.name: path.read_bytes() for path in folder.glob("*/figures*/*.png")}
+
+
+def test_figures_do_not_depend_on_a_users_settings(results):
+    plain = draw(results)
+    variables = {name: value for values, _ in FIGURES.values() for name, value in values.items()}
+    assert len(plain) > 10
+    assert draw(results, variables, "\n".join(text for _, text in FIGURES.values())) == plain
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_do_not_depend_on_one_setting_alone(name, results):
+    assert draw(results, *FIGURES[name]) == draw(results)
+
+
+@pytest.fixture(scope="module")
+def repository(first_run, tmp_path_factory):
+    """The project in a subfolder of a larger repository, its results committed, with tools."""
+    top = tmp_path_factory.mktemp("isolation") / 'it\'s $HOME: a "larger" repository'
+    top.mkdir()
+    folder = shutil.copytree(first_run["folder"], top / "the project", symlinks=True)
+    shutil.move(folder / ".git", top)
+    git(top, "rm", "-r", "--quiet", "--cached", ".")
+    commit(top)
+    return folder
+
+
+def run(folder, tool, *arguments, **environment):
+    """A tool's output, which ends well."""
+    command = [sys.executable, ROOT / f"tools/{tool}.py", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=HERE | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def victim(tmp_path):
+    """Another repository, which a hook is about, and its variables."""
+    folder = make_repository(tmp_path / "victim")
+    place = str(folder / ".git")
+    variables = {"GIT_DIR": place, "GIT_COMMON_DIR": place, "GIT_WORK_TREE": str(folder)}
+    variables |= {"GIT_INDEX_FILE": f"{place}/index", "GIT_PREFIX": "stages/"}
+    return folder, variables | {"GIT_OBJECT_DIRECTORY": f"{place}/objects"}
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_tools_work_in_a_subfolder_of_a_larger_repository_whatever_a_hook_has_set(
+    repository, victim
+):
+    subprocess.run(
+        ["dvc", "exp", "run", "--temp", "--name", "other", "-S", "train.lr=0.03", "evaluate"],
+        cwd=repository,
+        env=HERE,
+        check=True,
+        capture_output=True,
+    )
+    folder, variables = victim
+    before = content(folder)
+    assert "| other" in run(repository, "compare", **variables)
+    assert run(repository, "why", **variables) == "nothing changed: dvc repro runs nothing\n"
+    assert run(repository, "doctor", **variables) == "nothing is wrong here\n"
+    assert content(folder) == before
+    assert git(repository, "status", "--porcelain") == ""
+    head = git(repository, "rev-parse", "HEAD")
+    git(repository, "checkout", "--quiet", "--detach", head)
+    assert "HEAD is on no branch" in doctor(repository).stdout
+    assert doctor(repository, "--fix").returncode == 0
+
+
+@pytest.mark.full
+def test_runs_work_in_a_subfolder_of_a_larger_repository_whatever_a_hook_has_set(
+    repository, victim
+):
+    folder, variables = victim
+    before = content(folder)
+    alone = ("-S", "train.epochs=1")
+    assert "epochs=1" in run(repository, "seeds", "2", *alone, **variables)
+    assert "| lr=0.05" in run(repository, "sweep", "-S", "train.lr=0.05", *alone, **variables)
+    assert content(folder) == before

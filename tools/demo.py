@@ -1,0 +1,106 @@
+"""Run the whole pipeline on scikit-learn's digits, in demo/, a repository of its own.
+
+It is made beside an existing demo/ and takes its place when it is complete. A demo/ in which
+something was done since is kept: its branches, experiments or files differ from what was made.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+from runs import clear_git_variables
+
+DEMO, PART, FORMER = Path("demo"), Path(".demo.part"), Path(".demo.former.part")
+COPIED = [".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "dvc.yaml", "stages"]
+COPIED += ["params.yaml", "params.schema.json", "requirements.lock", "tools"]
+# Its environment: no hook, signature, template, cache or account of the user's has a part in it.
+NOBODYS = dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
+NOBODYS |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")
+NOBODYS |= {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("DVC_", "GIT_")) or name in ("DVC_SITE_CACHE_DIR", "GIT_EXEC_PATH")
+}
+SETTINGS = {"user.name": "demo", "user.email": "demo@localhost", "commit.gpgsign": "false"}
+
+
+def run(*command, folder=PART):
+    subprocess.run(command, cwd=folder, env=NOBODYS, check=True)
+
+
+def state(folder):
+    """What a repository holds: its branches and experiments, and files that differ from them."""
+    commands = ["for-each-ref"], ["status", "--porcelain"]
+    return b"".join(
+        subprocess.run(["git", *command], cwd=folder, env=NOBODYS, stdout=subprocess.PIPE).stdout
+        for command in commands
+    )
+
+
+def is_as_made(folder):
+    try:
+        return (folder / ".git/made").read_bytes() == state(folder)
+    except OSError:
+        return False
+
+
+def copy_pipeline():
+    """The files that Git tracks, as they are now, beside the environment of this project."""
+    command = ["git", "ls-files", "-z", *COPIED]
+    tracked = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    for name in filter(None, os.fsdecode(tracked).split("\0")):
+        if Path(name).is_file():
+            (PART / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, PART / name)
+    (PART / ".venvs").symlink_to("../.venvs")
+    environment = Path(sys.prefix).resolve()
+    inside = environment.is_relative_to(Path.cwd().resolve())
+    (PART / ".venv").symlink_to(os.path.relpath(environment, PART) if inside else environment)
+
+
+def build():
+    shutil.rmtree(PART, ignore_errors=True)
+    PART.mkdir()
+    copy_pipeline()
+    run("git", "init", "--quiet", "--template=")
+    for name, value in SETTINGS.items():
+        run("git", "config", name, value)
+    run("dvc", "config", "--quiet", "--local", "cache.dir", ".dvc/cache")
+    run("git", "add", ".")
+    run("git", "commit", "--quiet", "-m", "The pipeline")
+    run("dvc", "exp", "run", "-S", "data.dataset=digits")
+    run("git", "add", ".")
+    run("git", "commit", "--quiet", "-m", "Results on the digits")
+    (PART / ".git/made").write_bytes(state(PART))
+
+
+def main():
+    clear_git_variables()
+    Path(".dvc/tmp").mkdir(exist_ok=True)
+    with FileLock(".dvc/tmp/demo.lock"):
+        if FORMER.exists() and not DEMO.exists():  # killed between the two renames below
+            FORMER.rename(DEMO)
+        if DEMO.exists() and not is_as_made(DEMO):
+            sys.exit("demo/ is not as make demo left it: rm -r demo, if nothing in it is wanted")
+        build()
+        if DEMO.exists():
+            DEMO.rename(FORMER)
+        PART.rename(DEMO)
+        shutil.rmtree(FORMER, ignore_errors=True)
+    print("The page is demo/reports/index.html, the metrics are in demo/reports/metrics.")
+    print("demo/ is a repository of its own, to play in:")
+    print("  . .venv/bin/activate && cd demo")
+    print("  dvc exp run -S train.lr=0.001 --name slower && make compare")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"no demo, and a former demo/ is as it was: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
