@@ -12,9 +12,20 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import yaml
+
 from integrity import cache, past_runs
 from processes import COPIES, RWLOCKS, at_work, in_use, owners_of
-from runs import clear_git_variables, commit_of, git
+from runs import (
+    ParameterError,
+    StaleResultError,
+    check,
+    clear_git_variables,
+    commit_of,
+    git,
+    read_metrics,
+    read_section,
+)
 
 # What DVC removes when a run in the workspace ends; others of its references stay for good.
 PASSING = ("EXEC_BASELINE", "EXEC_BRANCH", "EXEC_CHECKPOINT", "EXEC_MERGE")
@@ -109,6 +120,30 @@ def halves():
         yield f"{path}: set aside, because it was damaged", path.unlink
 
 
+def results():
+    """Conflict markers, and results that dvc.lock files under parameters that did not produce them.
+
+    Results of parameters that were edited since are no fault: `dvc repro` replaces them.
+    """
+    conflict = re.compile("^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+    for path in filter(Path.exists, map(Path, ("dvc.lock", "dvc.yaml", "params.yaml"))):
+        if conflict.search(path.read_text(errors="replace")):
+            sides = f"`git checkout --ours {path}` or --theirs, then `dvc repro`"
+            yield f"{path}: has conflict markers: {sides}", None
+            return
+    lock = yaml.safe_load(Path("dvc.lock").read_text()) if Path("dvc.lock").exists() else {}
+    for path in sorted(Path("reports/metrics").glob("*.json")):
+        try:
+            check([path.stem])
+        except StaleResultError as error:
+            stage = read_metrics(path.stem)["provenance"][0]["stage"]
+            filed = lock.get("stages", {}).get(stage, {}).get("params", {}).get("params.yaml", {})
+            if filed.get(path.stem) == read_section(path.stem):
+                yield str(error), None
+        except (OSError, ParameterError):
+            pass  # other checks and `dvc repro` report what is missing or damaged
+
+
 def main(fix):
     clear_git_variables()
     if not Path(".dvc").is_dir():
@@ -118,13 +153,13 @@ def main(fix):
         sys.exit("\n".join([*busy, "what it has begun is not a fault: end it, or wait"]))
     left = 0
     stash()
-    for check in (git_locks, head, references, locks, copies, halves, cache, past_runs):
-        found = dict(check())
+    for look in (git_locks, head, references, locks, copies, halves, results, cache, past_runs):
+        found = dict(look())
         if fix and found:
             for mend in filter(None, found.values()):
                 with suppress(OSError):
                     mend()
-            still = dict(check())  # looked at again: not all can be mended
+            still = dict(look())  # looked at again: not all can be mended
             for line, mend in found.items():
                 end = ": could not be mended" if line in still else ": mended"
                 print(f"{line}{end if mend else ''}")

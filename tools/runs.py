@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "stages"))
-from common.params import ParameterError
-from common.results import StaleResultError, check, metrics_path
+from common.params import ParameterError, read_section  # noqa: F401
+from common.results import StaleResultError, check, metrics_path, read_metrics  # noqa: F401
 
 METRICS = ("train", "evaluate")
 # What runs must have in common to be taken together.

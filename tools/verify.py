@@ -200,12 +200,16 @@ def reproduce(commit, folder, stages):
     mirror = Path(os.environ.get("MNIST_MIRROR", "")).expanduser()
     if os.environ.get("MNIST_MIRROR") and mirror.is_dir():
         environment["MNIST_MIRROR"] = str(mirror.resolve())
-    cache = Repo().cache.local_cache_dir  # a later `dvc repro` finds these results there
+    repo = Repo()  # a later `dvc repro` finds these results in its cache
+    settings = {"cache.dir": repo.cache.local_cache_dir}
+    for name, value in (("shared", None), ("type", [])):
+        if value := repo.config["cache"].get(name, value):
+            settings[f"cache.{name}"] = ",".join(value) if name == "type" else value
     target = ["--single-item", *stages] if stages else []
     for command, place in (
         (["git", "clone", "--quiet", "--no-checkout", top, f"{folder}/project"], "."),
         (["git", "checkout", "--quiet", "--detach", commit], f"{folder}/project"),
-        (["dvc", "config", "--local", "cache.dir", cache], clone),
+        *((["dvc", "config", "--local", *setting], clone) for setting in settings.items()),
         (["dvc", "repro", "--force", "--no-run-cache", *target], clone),
     ):
         if subprocess.run(command, cwd=place, env=environment).returncode:
