@@ -24,7 +24,7 @@ import report
 from common.files import write_arrays
 from common.mnist import TEST, TRAIN
 from common.params import validate
-from common.results import write_metrics
+from common.results import describe_run, metrics_path, write_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,6 +43,7 @@ isolate()
 # The stages run with this very Python.
 HERE = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 SMALL = {
+    "data": {"dataset": "digits"},
     "surfaces": {"points": 12, "steps": 3000},
     "xor": {"steps": 60, "snapshot_every": 20, "starts": 30},
     "train": {"epochs": 2, "batch_size": 16, "lr": 0.02, "precision": "float32"},
@@ -137,6 +138,8 @@ def computed(tmp_path_factory):
     prepare(folder)
     with chdir(folder):
         write_images()
+        images = describe_run("download_mnist", SMALL["data"], {}, metrics_path("data"))
+        write_metrics("data", {"train_images": 200, "test_images": 100}, images)
         for stage in ("surfaces", "xor_train", "cnn_train", "evaluate", "plots"):
             assert run_stage(stage) == 0
     return folder
@@ -250,9 +253,6 @@ def make_repository(folder):
     """The project as it stands, in a Git repository with a first commit, on the digits."""
     folder.mkdir(parents=True, exist_ok=True)
     copy_project(folder)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["data"]["dataset"] = "digits"
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     for name in ("name", "email"):
         subprocess.run(["git", "config", f"user.{name}", "test"], cwd=folder, check=True)
@@ -289,7 +289,7 @@ def copy_of(first_run, folder):
 
 def tracked_bytes(folder):
     """What the stages have written, path in the folder to bytes."""
-    files = (path for name in ("data", "reports") for path in (folder / name).rglob("*"))
+    files = (path for name in ("data", "reports") for path in (folder / name).rglob("[!.]*"))
     return {path.relative_to(folder): path.read_bytes() for path in files if path.is_file()}
 
 

@@ -181,7 +181,7 @@ def test_a_misspelt_parameter_gives_one_line_that_names_both_spellings(workspace
     assert line.endswith("missing here: points")
 
 
-def test_a_result_that_is_not_finite_is_one_line_and_writes_nothing(workspace, capsys, written):
+def test_a_result_that_is_not_finite_is_one_line_and_writes_no_metrics(workspace, capsys):
     def main(seed, lr, steps, snapshot_every, starts):
         return xor_train.main(seed, 1e30, steps, snapshot_every, starts)
 
@@ -189,10 +189,10 @@ def test_a_result_that_is_not_finite_is_one_line_and_writes_nothing(workspace, c
         run(main, section="xor")
     assert stopped.value.code == 1
     assert re.fullmatch(
-        r"reports/metrics/xor\.json: \w+ is (nan|inf): try smaller numbers in xor.*\n",
+        r"reports/metrics/xor\.json: [\w.]+ is (nan|inf): try smaller numbers in xor.*\n",
         capsys.readouterr().err,
     )
-    assert written() == {}
+    assert not Path("reports/metrics").exists()
 
 
 @pytest.mark.parametrize(
@@ -270,13 +270,13 @@ def test_what_is_half_written_never_stays(workspace, monkeypatch):
     with pytest.raises(OSError, match="could not be written: No space left on device: 'kept'"):
         files.write_bytes("kept", b"after")
     assert Path("kept").read_bytes() == b"before"
-    assert sorted(path.name for path in workspace.iterdir()) == ["kept", "params.yaml"]
+    assert sorted(path.name for path in workspace.iterdir()) == ["dvc.yaml", "kept", "params.yaml"]
 
 
 def test_what_a_kill_left_half_written_is_taken_by_the_next_write(workspace):
     Path(".kept.part").write_bytes(b"a half")
     files.write_bytes("kept", b"whole")
-    assert sorted(path.name for path in workspace.iterdir()) == ["kept", "params.yaml"]
+    assert sorted(path.name for path in workspace.iterdir()) == ["dvc.yaml", "kept", "params.yaml"]
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
@@ -305,7 +305,7 @@ def test_a_folder_of_outputs_that_is_a_link_is_refused_before_anything_is_comput
     Path(name).symlink_to(workspace / "another disk")
     assert run_stage("surfaces") == 1
     line = capsys.readouterr().err
-    assert line.startswith(f"{name}: a symbolic link, ")
+    assert line.startswith(f"{name}: DVC does not track files behind a symbolic link")
     assert "dvc cache dir" in line
     assert line.count("\n") == 1
     assert not [*(workspace / "another disk").iterdir()]

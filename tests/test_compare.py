@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from conftest import HERE, ROOT, commit, copy_of, dvc, git
 
+from common.results import md5_of
 from compare import compare_errors
 from runs import reference_of
 
@@ -76,16 +77,20 @@ def test_a_run_that_ended_before_evaluate_is_left_out_and_said_so(repository):
     """It holds the metrics of the network before, which would pass for its own."""
     done = compare(repository, "half", "none", "worse")
     assert [*rows(done.stdout)] == ["this commit", "worse"]
-    assert done.stderr.splitlines() == [
-        f"{name}: left out, since evaluate has not seen its network" for name in ("half", "none")
-    ]
+    half, none = done.stderr.splitlines()
+    assert half.startswith("half: left out: reports/metrics/evaluate.json: stale: computed from an")
+    assert none.startswith("none: left out: reports/metrics/train.json: stale: computed with train")
 
 
 def test_a_run_of_another_precision_is_named(repository):
     """As where the commit holds the results of another machine."""
     ours = git(repository, "rev-parse", "HEAD")
-    metrics = repository / "reports/metrics/train.json"
-    metrics.write_text(metrics.read_text().replace("float32", "bfloat16"))
+    trained, evaluated = (repository / f"reports/metrics/{s}.json" for s in ("train", "evaluate"))
+    before = md5_of(trained)
+    trained.write_text(
+        trained.read_text().replace('"precision": "float32"', '"precision": "bfloat16"', 1)
+    )
+    evaluated.write_text(evaluated.read_text().replace(before, md5_of(trained)))
     commit(repository)
     theirs = git(repository, "rev-parse", "HEAD")
     git(repository, "update-ref", reference_of("worse", theirs), reference_of("worse", ours))
@@ -109,5 +114,5 @@ def test_a_commit_without_results_is_said_to_be_one(tmp_path):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     done = compare(tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("the last commit holds no results")
+    assert done.stderr.startswith("the last commit has no valid results")
     assert done.stderr.count("\n") == 1

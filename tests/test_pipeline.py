@@ -154,6 +154,7 @@ def test_the_pipeline_runs_once_then_only_what_is_stale(repository, first_run):
 
 def test_make_ci_report_shows_what_a_branch_changed(repository):
     before = change(repository, "surfaces", "target", 0.4)
+    (repository / "tools").symlink_to(ROOT / "tools")
     command = ["make", "-f", ROOT / "Makefile", "ci-report", "READY=", "ACTIVE=", "BASE=HEAD"]
     subprocess.run(command, cwd=repository, env=HERE, check=True)
     (repository / "params.yaml").write_text(before)

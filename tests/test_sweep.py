@@ -191,7 +191,7 @@ def test_a_sweep_gives_what_plain_runs_give_and_lists_what_failed(repository, tm
     subprocess.run(command, cwd=alone, env=ONE_THREAD, check=True, capture_output=True)
     found = results(repository, name)
     assert found == results(alone, name)
-    assert json.loads(found["reports/metrics/train.json"])["threads"] == 1
+    assert json.loads(found["reports/metrics/train.json"])["machine"][0]["threads"] == 1
 
     before = experiments(repository)
     again = sweep(repository, "-S", "train.epochs=1", "-S", "train.lr=0.02")

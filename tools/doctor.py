@@ -136,9 +136,9 @@ def results():
         try:
             check([path.stem])
         except StaleResultError as error:
-            stage = read_metrics(path.stem)["provenance"][0]["stage"]
-            filed = lock.get("stages", {}).get(stage, {}).get("params", {}).get("params.yaml", {})
-            if filed.get(path.stem) == read_section(path.stem):
+            (made,), now = read_metrics(path.stem)["provenance"], read_section(path.stem)
+            filed = lock.get("stages", {}).get(made["stage"], {}).get("params", {})
+            if made["params"] != now == filed.get("params.yaml", {}).get(path.stem):
                 yield str(error), None
         except (OSError, ParameterError):
             pass  # other checks and `dvc repro` report what is missing or damaged

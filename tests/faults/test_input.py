@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_pipeline import STAGES, section_of
 
-from common.stage import run
+from common.params import read_section, validate
+from common.stage import exit_on_user_error, run
 
 MAINS = {section_of(stage): import_module(stage).main for stage in STAGES}
 NAMES = {section: [*inspect.signature(main).parameters] for section, main in MAINS.items()}
@@ -116,7 +117,8 @@ def test_any_file_is_used_as_it_stands_or_refused_in_one_line(workspace, written
         errors, started = io.StringIO(), time.monotonic()
         with contextlib.redirect_stderr(errors):
             try:
-                run(use, section)
+                with exit_on_user_error(section):
+                    validate(use, section, read_section(section))
                 status = 0
             except SystemExit as stopped:
                 status = stopped.code
