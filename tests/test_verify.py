@@ -102,7 +102,7 @@ def test_the_results_in_the_folder_are_compared_in_one_line(ours):
     stale = verify("--here")
     assert stale.returncode == 1
     assert stale.stderr.startswith("reports/metrics/xor.json: stale: computed with xor.lr 0.1")
-    run("xor_train")
+    run("xor_train", "plots")
     assert "other parameters in xor" in verify("--here").stdout
 
 
