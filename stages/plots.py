@@ -56,10 +56,8 @@ def main(
     view = {"elev": elevation, "azim": azimuth}
     fields, neuron = read_arrays("data/surfaces.npz"), read_metrics("surfaces")
     perceptron, solving = read_arrays("data/xor.npz"), read_metrics("xor")
-    history, predictions = (
-        pd.read_csv("data/network/history.csv"),
-        pd.read_csv("data/predictions.csv"),
-    )
+    history = pd.read_csv("data/network/history.csv")
+    predictions = pd.read_csv("data/predictions.csv")
     test = read_arrays(TEST)
     name, classes = read_names(test)
     filters = read_arrays("data/network/weights.npz")["conv1.weight"]

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from common.files import read_arrays, write_bytes
 from common.mnist import TEST, TRAIN, read_names
-from common.params import read_section
+from common.params import flatten, read_section
 from common.stage import run
 from common.statistics import surest_mistakes
 from page import facts, network
@@ -40,12 +40,8 @@ SCRIPTS = (
 )
 
 
-def main(
-    author: Annotated[str, Field(max_length=200)],
-    help: Annotated[str, Field(max_length=10_000)],
-    mistakes: Annotated[int, Field(ge=1, le=200)],
-    points: Annotated[int, Field(ge=2, le=100)],
-):
+def make_environment():
+    """The templates with their filters."""
     environment = Environment(
         loader=FileSystemLoader(PAGE),
         autoescape=True,
@@ -59,10 +55,18 @@ def main(
     environment.filters["log10"] = log10
     environment.filters["quote"] = quote
     environment.filters["number"] = format_number
-    environment.filters["flatten"] = facts.flatten
+    environment.filters["flatten"] = flatten
     environment.filters["yaml"] = format_yaml
     environment.globals["source"] = quote_source
+    return environment
 
+
+def main(
+    author: Annotated[str, Field(max_length=200)],
+    help: Annotated[str, Field(max_length=10_000)],
+    mistakes: Annotated[int, Field(ge=1, le=200)],
+    points: Annotated[int, Field(ge=2, le=100)],
+):
     def read(name):
         return (PAGE / name).read_text(encoding="utf-8")
 
@@ -70,11 +74,8 @@ def main(
     params = {section: read_section(section) for section in defaults}
     metrics = facts.read_results()
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
-    history, predictions = (
-        pd.read_csv("data/network/history.csv"),
-        pd.read_csv("data/predictions.csv"),
-    )
-    read_arrays(TRAIN)  # its hash is quoted: it must be sound
+    history = pd.read_csv("data/network/history.csv")
+    predictions = pd.read_csv("data/predictions.csv")
     test = read_arrays(TEST)
     images, (dataset, classes) = test["images"], read_names(test)
     state = read_arrays("data/network/weights.npz")
@@ -84,42 +85,46 @@ def main(
     errors = [*network.list_inputs(surest_mistakes(predictions, mistakes), images, classes)]
     script = "\n".join(read(f"scripts/{name}.js") for name in SCRIPTS)
 
-    page = environment.get_template("index.html").render(
-        author=author,
-        help=help,
-        questions=yaml.safe_load(read("questions.yaml")),
-        four_ln_2=4 * log(2),
-        dataset=dataset,
-        params=params,
-        changed=[*facts.list_changes(params, defaults)],
-        metrics=metrics,
-        neuron=facts.describe_neuron(fields),
-        layers=layers,
-        parameters=sum(layer["parameters"] for layer in layers),
-        classes=classes,
-        examples=examples,
-        mistakes=errors,
-        course=facts.follow_accuracy(history),
-        images=len(images),
-        recall=facts.list_recall(predictions, classes),
-        confused=facts.most_confused(predictions, classes),
-        missed_most=classes[int(np.argmin(metrics["evaluate"]["recall"]))],
-        light=embed_folder("reports/figures"),
-        dark=embed_folder("data/plots_dark"),
-        hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},
-        data={  # what the scripts read, by subject
-            "surfaces": facts.surface_data(params["surfaces"], points),
-            "network": network.pack_weights(state)
-            | {
-                "classes": classes,
-                "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + errors],
+    page = (
+        make_environment()
+        .get_template("index.html")
+        .render(
+            author=author,
+            help=help,
+            questions=yaml.safe_load(read("questions.yaml")),
+            four_ln_2=4 * log(2),
+            dataset=dataset,
+            params=params,
+            changed=[*facts.list_changes(params, defaults)],
+            metrics=metrics,
+            neuron=facts.describe_neuron(fields),
+            layers=layers,
+            parameters=sum(layer["parameters"] for layer in layers),
+            classes=classes,
+            examples=examples,
+            mistakes=errors,
+            course=facts.follow_accuracy(history),
+            images=len(images),
+            recall=facts.list_recall(predictions, classes),
+            confused=facts.most_confused(predictions, classes),
+            missed_most=classes[int(np.argmin(metrics["evaluate"]["recall"]))],
+            light=embed_folder("reports/figures"),
+            dark=embed_folder("data/plots_dark"),
+            hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},
+            data={  # what the scripts read, by subject
+                "surfaces": facts.surface_data(params["surfaces"], points),
+                "network": network.pack_weights(state)
+                | {
+                    "classes": classes,
+                    "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + errors],
+                },
+                "course": facts.epochs(history),
+                "xor": params["xor"] | {"initial": perceptron["initial"].tolist()},
             },
-            "course": facts.epochs(history),
-            "xor": params["xor"] | {"initial": perceptron["initial"].tolist()},
-        },
-        style="\n".join(read(f"styles/{name}.css") for name in STYLES),
-        script=script,
-        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+            style="\n".join(read(f"styles/{name}.css") for name in STYLES),
+            script=script,
+            script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        )
     )
     write_bytes("reports/index.html", f"{page}\n".encode())
     print(f"reports/index.html: {len(page.encode()) / 1e6:.2f} MB")

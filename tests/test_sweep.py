@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 
 import clone
 from cluster import COPIES, store
-from runs import RunError, reference_of
+from runs import CLONE, RunError, reference_of
 from sweep import expand, tabulate
 
 SWEEP = [sys.executable, ROOT / "tools/sweep.py"]
@@ -267,13 +267,13 @@ def test_a_worker_that_does_not_see_the_folder_clones_the_origin_and_pushes_the_
     git(project, "clone", "--quiet", "--bare", ".", tmp_path / "origin")
     revision = git(project, "rev-parse", "HEAD")
     reference = reference_of("far", revision)
-    addresses = dict.fromkeys(("root", "folder", "cache", "copies"), "/nowhere")
-    addresses |= {"subfolder": "", "permissions": {}}
+    addresses = dict.fromkeys(("root", "folder", "copies"), "/nowhere")
+    addresses |= {"subfolder": "", "cache": {"cache.dir": "/nowhere"}}
     addresses["origin"] = str(tmp_path / "origin")
-    identity = ["-c", "user.name=test", "-c", "user.email=test"]
+    addresses["clone"] = [*CLONE, "-c", "user.name=test", "-c", "user.email=test"]
     local = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
     with LocalCluster(host="127.0.0.1", **local) as cluster, Client(cluster) as client:
-        where = (reference, revision, addresses, identity, {"OMP_NUM_THREADS": "1"})
+        where = (reference, revision, addresses, {"OMP_NUM_THREADS": "1"})
         bundle, error = client.submit(clone.execute, "far", ["train.epochs=1"], *where).result()
     assert error is None
     with chdir(project):

@@ -40,13 +40,13 @@ def call(command, folder, environment, wanted):
     return (told or lines or [f"{command[0]} ended with status {process.returncode}"])[-1]
 
 
-def execute(name, overrides, reference, commit, project, identity, variables):
+def execute(name, overrides, reference, commit, project, variables):
     """Run the pipeline up to `evaluate`: a Git bundle of the experiment or None, an error or None.
 
-    project has addresses: the `folder` where the sweep was started, which may be a `subfolder` of
-    Git's `root`, its DVC `cache` with `permissions`, a folder for `copies`, and Git's `origin`. A
+    project has the `folder` where the sweep started (it may be a `subfolder` of Git's `root`), the
+    options of its DVC `cache`, a folder for `copies`, Git's `origin`, and the command to `clone`. A
     worker that sees the copies shares the cache, and the states of unfinished trainings. Another
-    clones the origin, keeps a cache of its own and pushes to DVC's remote; that there is none is an
+    clones the origin, keeps a cache of its own and pushes to DVC's remote; a missing remote is an
     error beside a bundle.
     """
     worker = get_worker()
@@ -70,19 +70,13 @@ def execute(name, overrides, reference, commit, project, identity, variables):
             wanted=lambda: task.state != "cancelled",
         )
         source = project["root"] if shared else project["origin"]
-        cache = project["cache"] if shared else f"{parent}/cache"
-        # Nothing that a user has configured for Git runs in it, or keeps it from being made.
-        allowed = ["-c", "protocol.file.allow=always", "-c", "clone.rejectShallow=false"]
-        plain = ["--template=", "-c", "core.hooksPath=/dev/null", *identity]
+        cache = project["cache"] if shared else {"cache.dir": f"{parent}/cache"}
         steps = [
-            (clone, "git", *allowed, "clone", "--quiet", "--no-checkout", *plain, source, "."),
+            (clone, *project["clone"], source, "."),
             (clone, "git", "checkout", "--quiet", "--detach", commit),
-            (inside, "dvc", "config", "--local", "cache.dir", cache),
+            *((inside, "dvc", "config", "--local", *option) for option in cache.items()),
         ]
         if shared:
-            for option, value in project["permissions"].items():
-                if value:
-                    steps.append((inside, "dvc", "config", "--local", option, value))
             states = f"{project['folder']}/.dvc/tmp/training"
             steps.append((inside, "mkdir", "-p", states, ".dvc/tmp"))
             steps.append((inside, "ln", "-s", states, ".dvc/tmp"))

@@ -9,9 +9,8 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, as_completed
 
 import clone
-from runs import RunError, git, reference_of
+from runs import CLONE, COPIES, RunError, absolute_mirror, cache_settings, git, reference_of
 
-COPIES = Path(".dvc/tmp/exps")  # where DVC keeps its own, and where `make doctor` looks
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # Dask sets all to 1
 # Ctrl-C reaches all processes of a terminal. This one ends its workers, which need not hear it, nor
 # tell what was cancelled.
@@ -51,10 +50,7 @@ def connected(jobs, count):
 
 def variables_of(jobs):
     """What the environment of a run has beside what its worker has."""
-    variables = {}
-    if mirror := os.environ.get("MNIST_MIRROR"):
-        folder = Path(mirror).expanduser()
-        variables["MNIST_MIRROR"] = str(folder.resolve()) if folder.is_dir() else mirror
+    variables = absolute_mirror()
     if not ADDRESS:
         # By JOBS, not by how many are left to run: results depend on the number of threads.
         variables |= dict.fromkeys(THREADS, str(max(1, CPU_COUNT // jobs)))
@@ -63,23 +59,16 @@ def variables_of(jobs):
 
 def run_all(client, copies, runs, commit, variables):
     """Run these, name to overrides: yields the name of each as it ends, and an error or None."""
-    from dvc.repo import Repo  # here, since local workers load this file too
-
     identity = ["-c", "commit.gpgsign=false"]
     for name in ("user.name", "user.email"):
         if value := git("config", name):
             identity += ["-c", f"{name}={value}"]
-    with Repo() as repo:
-        config, cache = repo.config["cache"], repo.cache.local_cache_dir
-    project = {"folder": str(Path.cwd()), "cache": cache, "copies": copies}
+    project = {"folder": str(Path.cwd()), "cache": cache_settings(), "copies": copies}
     project["root"] = git("rev-parse", "--show-toplevel")
     project["subfolder"] = git("rev-parse", "--show-prefix")
-    project["permissions"] = {  # so that others who share the cache can write to it
-        "cache.shared": config.get("shared"),
-        "cache.type": ",".join(config.get("type") or ()),
-    }
+    project["clone"] = [*CLONE, *identity]
     project["origin"] = git("remote", "get-url", "origin") or "origin"
-    where = (commit, project, identity, variables)
+    where = (commit, project, variables)
     client.upload_file(clone.__file__)
     names = {}
     for name, overrides in runs.items():

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import psutil
 
-from runs import git
+from runs import COPIES, git
 
 AT_WORK = re.compile(r"(.*/)?(dvc|dvc/__main__\.py|stages/\w+\.py|tools/(seeds|sweep)\.py)")
 TOOLS = ("git", "dvc", "python")
-# Where DVC and sweeps run copies, and lists who reads and writes what.
-COPIES = Path(".dvc/tmp/exps")
+# Where DVC lists who reads and writes what.
 RWLOCKS = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock")
 YOUNG = 300  # seconds for which a lock of Git's is left, whoever holds it
 

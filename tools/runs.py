@@ -17,6 +17,10 @@ from common.results import StaleResultError, check, metrics_path, read_metrics  
 METRICS = ("train", "evaluate")
 # What runs must have in common to be taken together.
 SAME = ("images", "precision", "device", "threads", "torch")
+COPIES = Path(".dvc/tmp/exps")  # where DVC and we run copies; `make doctor` removes killed ones
+# A clone in which nothing runs that a user has configured for Git.
+CLONE = ["git", "-c", "protocol.file.allow=always", "-c", "clone.rejectShallow=false", "clone"]
+CLONE += ["--quiet", "--no-checkout", "--template=", "-c", "core.hooksPath=/dev/null"]
 
 
 class RunError(RuntimeError):
@@ -47,6 +51,26 @@ def git(*arguments):
     """What `git ARGUMENTS` prints, or None where it fails."""
     done = subprocess.run(["git", *arguments], capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def absolute_mirror():
+    """MNIST_MIRROR for a run in another folder: {} if it is not set."""
+    mirror = os.environ.get("MNIST_MIRROR")
+    if not mirror:
+        return {}
+    folder = Path(mirror).expanduser()
+    return {"MNIST_MIRROR": str(folder.resolve()) if folder.is_dir() else mirror}
+
+
+def cache_settings():
+    """DVC's options for a clone that shares the cache; others who share it can write to it, too."""
+    from dvc.repo import Repo  # here, because local workers load this file too
+
+    with Repo() as repo:
+        config, folder = repo.config["cache"], repo.cache.local_cache_dir
+    settings = {"cache.dir": folder, "cache.shared": config.get("shared")}
+    settings["cache.type"] = ",".join(config.get("type") or ())
+    return {option: value for option, value in settings.items() if value}
 
 
 def name_of(overrides):
@@ -102,7 +126,7 @@ def find_problem(revision, sections=("data", *METRICS)):
         return hashlib.md5(content_of(revision, path), usedforsecurity=False).hexdigest()
 
     try:
-        for section in METRICS if "train" in sections else ():
+        for section in {*sections} - {"data"}:  # users may get their data in another way
             content_of(revision, metrics_path(section))
         check(sections, lambda path: content_of(revision, path).decode(), digest)
     except (OSError, UnicodeDecodeError, StaleResultError, ParameterError) as error:

@@ -14,14 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from math import sqrt
 from pathlib import Path
 
 import pandas as pd
 
 from runs import (
+    CLONE,
+    COPIES,
     RunError,
     StaleResultError,
+    absolute_mirror,
+    cache_settings,
     check,
     content_of,
     current_commit,
@@ -30,69 +33,11 @@ from runs import (
     git,
     metrics_path,
 )
+from tolerances import rounding, rule_of
 
 SECTIONS = ("data", "surfaces", "xor", "train", "evaluate", "plots")
 QUICK = {"surfaces": "surfaces", "xor": "xor_train"}
-COPIES = Path(".dvc/tmp/exps")  # `make doctor` removes what a killed run leaves here
 HISTORY, PAGE = "reports/plots/history.json", "reports/index.html"
-
-# Tolerances: a function of the committed value and of n, the number of images or starts behind it.
-Z = 1.96  # of a 95 % interval
-
-
-def exact(value, n):
-    return 0.0
-
-
-def rounding(value, n):
-    """float64: sums of 10,000 terms, printed with 10 significant digits."""
-    return max(1e-9 * abs(value), 1e-12)
-
-
-def followed(value, n):
-    """3,001 float64 steps; an implementation in NumPy differs by less than 1e-6."""
-    return 1e-6
-
-
-def proportion(value, n):
-    """The 95 % interval of a difference of two proportions. Between seeds, errors vary less: their
-    standard deviation is 3.1 for 33 errors in 10,000 images, over ten seeds.
-    """
-    p = (value * n + 1) / (n + 2)  # not 0 for a value of 0 or 1
-    return Z * sqrt(2 * p * (1 - p) / n)
-
-
-def count(value, n):
-    return n * proportion(value / n, n)
-
-
-def first_epoch(value, n):
-    """0.5 % for MNIST: threads and precision change the loss of the first epoch by up to 0.3 %, a
-    learning rate 10 % higher or lower by 1.5 and 2.2 %, another seed by 2.1 % (standard deviation).
-    With fewer images it grows by 1/√n: on the digits, bfloat16 changed it by 1.6 %.
-    """
-    return 0.005 * sqrt(max(1, 54_000 / n)) * value
-
-
-def between_seeds(relative_sd):
-    """The 99.9 % interval of a difference of two seeds, from the relative standard deviation over
-    ten seeds on 10,000 images; with fewer images it grows by 1/√n. 99.9 %, because about 70 metrics
-    are compared at once.
-    """
-    return lambda value, n: 3.3 * sqrt(2 * max(1, 10_000 / n)) * relative_sd * value
-
-
-TOLERANCES = {
-    r"data\..*|surfaces\.\w+_steps|xor\.runs\.\w+\.correct|\w+\.splits\.\w+\.images": exact,
-    r"surfaces\..*|xor\.levels\.\d+\.loss": rounding,
-    r"xor\.(xor_loss|linear_loss|runs\..*)": followed,
-    r"train\.first_epoch_loss": first_epoch,
-    r"train\.(val_loss|splits\.\w+\.loss)|evaluate\.loss": between_seeds(0.03),
-    r"evaluate\.ece": between_seeds(0.10),
-    r"evaluate\.train_mode\.one class\.accuracy": between_seeds(0.03),
-    r"evaluate\.errors": count,
-    r".*": proportion,
-}
 
 
 def name_values(value, name=""):
@@ -144,17 +89,15 @@ class Results:
 
 def tabulate(committed, here):
     """A row per metric: both values, the tolerance and the verdict."""
-    same_network = committed.made.get("evaluate", {}).get("reads") == here.made.get(
-        "evaluate", {}
-    ).get("reads")
+    inputs = [results.made.get("evaluate", {}).get("reads") for results in (committed, here)]
+    same_network = inputs[0] == inputs[1]
     rows = []
     for name in committed.values | here.values:
         old, new = committed.values.get(name), here.values.get(name)
         tolerance, verdict = "", "missing"
         if None not in (old, new):
-            rule = next(rule for pattern, rule in TOLERANCES.items() if re.fullmatch(pattern, name))
-            if name.startswith("evaluate.") and same_network:
-                rule = rounding  # of the same network on the same images
+            # The same network on the same images differs by rounding alone.
+            rule = rounding if name.startswith("evaluate.") and same_network else rule_of(name)
             tolerance = rule(old, committed.sample_size(name))
             close = abs(new - old) <= tolerance
             verdict = "identical" if new == old else "within" if close else "OUTSIDE"
@@ -195,23 +138,15 @@ def read_committed(sections, commit):
 
 def reproduce(commit, folder, stages):
     """Run the stages of a commit in a clone below a folder; the project's root in the clone."""
-    from dvc.repo import Repo
-
     top, prefix = git("rev-parse", "--show-toplevel"), git("rev-parse", "--show-prefix")
     clone = Path(folder, "project", prefix)
     environment = {n: v for n, v in os.environ.items() if n not in ("DVC_ROOT", "DVC_STAGE")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    mirror = Path(os.environ.get("MNIST_MIRROR", "")).expanduser()
-    if os.environ.get("MNIST_MIRROR") and mirror.is_dir():
-        environment["MNIST_MIRROR"] = str(mirror.resolve())
-    repo = Repo()  # a later `dvc repro` finds these results in its cache
-    settings = {"cache.dir": repo.cache.local_cache_dir}
-    for name, value in (("shared", None), ("type", [])):
-        if value := repo.config["cache"].get(name, value):
-            settings[f"cache.{name}"] = ",".join(value) if name == "type" else value
+    environment |= absolute_mirror()
+    settings = cache_settings()  # a later `dvc repro` finds these results in the cache
     target = ["--single-item", *stages] if stages else []
     for command, place in (
-        (["git", "clone", "--quiet", "--no-checkout", top, f"{folder}/project"], "."),
+        ([*CLONE, top, f"{folder}/project"], "."),
         (["git", "checkout", "--quiet", "--detach", commit], f"{folder}/project"),
         *((["dvc", "config", "--local", *setting], clone) for setting in settings.items()),
         (["dvc", "repro", "--force", "--no-run-cache", *target], clone),

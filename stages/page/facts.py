@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
+from common.params import flatten
 from common.results import read_metrics
 from common.statistics import surest_mistakes, wilson_interval
 
@@ -110,15 +111,6 @@ def most_confused(predictions, classes):
     found, counts = np.unique(pairs, axis=0, return_counts=True)
     most = found[counts == counts.max()]
     return {"pairs": [[classes[c] for c in pair] for pair in most], "count": int(counts.max())}
-
-
-def flatten(section):
-    """(name, value) of each parameter of a section; members of a group are named group.member."""
-    for name, value in section.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}.{member}", v) for member, v in value.items())
-        else:
-            yield name, value
 
 
 def list_changes(params, defaults):
