@@ -191,10 +191,10 @@ def compare_here():
         check(SECTIONS)
     except (OSError, StaleResultError) as error:
         raise RunError(str(error)) from None
-    here, commit = Results(SECTIONS, lambda path: Path(path).read_bytes()), current_commit()
     try:
-        committed = read_committed(SECTIONS, commit)
-    except RunError as error:
+        committed = read_committed(SECTIONS, current_commit())
+        here = Results(SECTIONS, lambda path: Path(path).read_bytes())
+    except (FileNotFoundError, RunError) as error:
         print(f"not compared: {error}")
         return
     old, new = ({s: made["params"] for s, made in r.made.items()} for r in (committed, here))
