@@ -31,6 +31,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def isolate():
     """Take from the environment what a hook, a notebook or a user has set for these programs."""
+    make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # set by `make test`, and inherited by inner makes
+    for name in make & {*os.environ}:
+        del os.environ[name]
     for name in {*os.environ} - {"GIT_EXEC_PATH", "MPLCONFIGDIR"}:
         if name.startswith(("DVC_", "GIT_", "MATPLOTLIB", "MPL", "PYTHON")):
             del os.environ[name]
@@ -62,6 +65,7 @@ def pytest_configure(config):
     examples = 1000 if config.getoption("--full") else 60
     hypothesis.settings.register_profile("faults", max_examples=examples)
     hypothesis.settings.load_profile("faults")
+    config.addinivalue_line("markers", "slow: takes seconds; belongs to `make test-slow`")
     config.addinivalue_line("markers", "full: takes minutes; runs with --full alone")
     config.addinivalue_line("markers", "gpu: needs a CUDA device; skipped without one")
 

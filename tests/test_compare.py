@@ -10,7 +10,7 @@ from conftest import HERE, ROOT, commit, copy_of, dvc, git
 
 from common.results import md5_of
 from compare import compare_errors
-from runs import reference_of
+from internals.runs import reference_of
 
 
 def wrong(*images, count=1000):

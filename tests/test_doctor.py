@@ -10,7 +10,7 @@ import psutil
 import pytest
 from conftest import HERE, commit, copy_of, doctor, dvc, git, make_repository
 
-import processes
+from internals import processes
 
 SOUND = "nothing is wrong here\n"
 

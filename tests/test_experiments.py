@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import HERE, ROOT, commit, dvc, make_repository
 
-from runs import name_of
+from internals.runs import name_of
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from conftest import HERE, ROOT, commit, dvc, git, make_repository
 from distributed import Client, LocalCluster
 
 import clone
-from cluster import COPIES, store
-from runs import CLONE, RunError, reference_of
+from internals.cluster import COPIES, store
+from internals.runs import CLONE, RunError, reference_of
 from sweep import expand, tabulate
 
 SWEEP = [sys.executable, ROOT / "tools/sweep.py"]

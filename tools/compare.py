@@ -22,11 +22,11 @@ from dvc.utils.serialize import parse_yaml
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import binomtest, norm
 
-from runs import (
+from internals.runs import (
     RunError,
     content_of,
     current_commit,
-    ended_in_one_line,
+    exit_on_user_error,
     experiments_of,
     find_problem,
     metrics_of,
@@ -155,5 +155,5 @@ def main(names):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="experiments; all of this commit without")
-    with ended_in_one_line():
+    with exit_on_user_error():
         main(parser.parse_args().names)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import yaml
 
-from integrity import cache, past_runs
-from processes import COPIES, RWLOCKS, at_work, in_use, owners_of
-from runs import (
+from internals.integrity import cache, past_runs
+from internals.processes import COPIES, RWLOCKS, at_work, in_use, owners_of
+from internals.runs import (
     ParameterError,
     StaleResultError,
     check,

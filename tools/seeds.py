@@ -14,11 +14,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from runs import (
+from internals.runs import (
     SAME,
     RunError,
     current_commit,
-    ended_in_one_line,
+    exit_on_user_error,
     mixed,
     name_of,
     refuse_edits,
@@ -86,5 +86,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.count < 2:
         parser.error("a mean and a standard deviation need two seeds or more")
-    with ended_in_one_line():
+    with exit_on_user_error():
         main(arguments.count, arguments.settings)

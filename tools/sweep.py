@@ -13,10 +13,10 @@ from collections import defaultdict
 import pandas as pd
 from tqdm import tqdm
 
-from runs import (
+from internals.runs import (
     RunError,
     current_commit,
-    ended_in_one_line,
+    exit_on_user_error,
     experiments_of,
     mixed,
     name_of,
@@ -24,7 +24,7 @@ from runs import (
 )
 
 try:
-    from cluster import CPU_COUNT, connected, run_all, variables_of
+    from internals.cluster import CPU_COUNT, connected, run_all, variables_of
 except ImportError as error:
     sys.exit(f"make sweep needs Dask: pip install distributed ({error})")
 
@@ -123,5 +123,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs: should be 1 or more, got {arguments.jobs}")
-    with ended_in_one_line():
+    with exit_on_user_error():
         main(arguments.S, arguments.jobs)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from runs import (
+from internals.runs import (
     CLONE,
     COPIES,
     RunError,
@@ -28,12 +28,12 @@ from runs import (
     check,
     content_of,
     current_commit,
-    ended_in_one_line,
+    exit_on_user_error,
     find_problem,
     git,
     metrics_path,
 )
-from tolerances import rounding, rule_of
+from internals.tolerances import rounding, rule_of
 
 SECTIONS = ("data", "surfaces", "xor", "train", "evaluate", "plots")
 QUICK = {"surfaces": "surfaces", "xor": "xor_train"}
@@ -213,5 +213,5 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="without the CNN")
     parser.add_argument("--here", action="store_true", help="compare this folder, run nothing")
     arguments = parser.parse_args()
-    with ended_in_one_line():
+    with exit_on_user_error():
         compare_here() if arguments.here else verify(arguments.quick)

@@ -11,7 +11,7 @@ import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from plan import plan
+from internals.plan import plan
 
 # Each writes the half of its parameter, so that two values give one result, and what it read.
 CODE = """import sys, yaml

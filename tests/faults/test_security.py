@@ -18,7 +18,7 @@ from conftest import HERE, ROOT, dvc, make_repository
 from common.files import DamagedFileError, read_arrays
 from training.checkpoint import Checkpoint
 
-CODE = [*(ROOT / "stages").rglob("*.py"), *(ROOT / "tools").glob("*.py")]
+CODE = [*(ROOT / "stages").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
 # What makes code of data; torch.load and yaml.load are looked at by themselves.
 DANGEROUS = {"eval", "exec", "__import__", "system", "popen", "getoutput", "extractall"}
 MODULES = {"marshal", "shelve", "dill", "cloudpickle", "joblib", "tarfile"}

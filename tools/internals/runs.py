@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "stages"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "stages"))
 from common.params import ParameterError, read_section  # noqa: F401
 from common.results import StaleResultError, check, metrics_path, read_metrics  # noqa: F401
 
@@ -28,7 +28,7 @@ class RunError(RuntimeError):
 
 
 @contextmanager
-def ended_in_one_line():
+def exit_on_user_error():
     """End the process on a RunError with its text, and on Ctrl-C with 130; what is done stays."""
     clear_git_variables()
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from runs import COPIES, git
+from internals.runs import COPIES, git
 
 AT_WORK = re.compile(r"(.*/)?(dvc|dvc/__main__\.py|stages/\w+\.py|tools/(seeds|sweep)\.py)")
 TOOLS = ("git", "dvc", "python")

@@ -1,6 +1,7 @@
 """Runs as tasks of a Dask cluster: one on this machine, or one that is there already."""
 
 import os
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,18 @@ from pathlib import Path
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, as_completed
 
-import clone
-from runs import CLONE, COPIES, RunError, absolute_mirror, cache_settings, git, reference_of
+from internals.runs import (
+    CLONE,
+    COPIES,
+    RunError,
+    absolute_mirror,
+    cache_settings,
+    git,
+    reference_of,
+)
+
+sys.path.append(str(Path(__file__).parent))
+import clone  # under this name on the workers, too, which have nothing else of the project
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # Dask sets all to 1
 # Ctrl-C reaches all processes of a terminal. This one ends its workers, which need not hear it, nor
