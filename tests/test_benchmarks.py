@@ -1,4 +1,4 @@
-"""The yardsticks run, and learn: a slow or broken one would make ours look fast."""
+"""The reference loops run and learn: a slow or broken one would make the pipeline look fast."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ def lines(script, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def test_the_assignments_loop_learns(images):
+def test_the_notebooks_loop_learns(images):
     printed = lines("notebook.py", "4")
     assert len(printed) == 4
     assert float(printed[-1].split()[-1]) > 0.5
@@ -21,7 +21,7 @@ def test_the_assignments_loop_learns(images):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_floor_is_measured(precision):
+def test_the_upper_bound_is_measured(precision):
     (line,) = lines("floor.py", precision, "16", "0.1")
     assert re.fullmatch(r"[\d,]+ images/s", line)
 
