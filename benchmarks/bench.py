@@ -77,7 +77,8 @@ def measure_speed():
     if torch.cuda.is_available():
         for precision in precisions("cuda"):
             settings = every_step | {"precision": precision, "device": "cuda"}
-            kinds[f"pipeline, {torch.cuda.get_device_name()}, {precision}"] = partial(train, **settings)
+            name = f"pipeline, {torch.cuda.get_device_name()}, {precision}"
+            kinds[name] = partial(train, **settings)
     best = {}
     for turn in range(ROUNDS):
         for name, measure in kinds.items():
