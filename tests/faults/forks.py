@@ -5,23 +5,15 @@ import os
 import runpy
 import sys
 
-PRELOADED = [
-    "numpy",
-    "psutil",
-    "pydantic",
-    "yaml",
-    "ruamel.yaml",
-    "networkx",
-    "pygit2",
-    "omegaconf",
-]
-PRELOADED += ["dulwich.porcelain", "dulwich.stash", "hydra._internal.hydra", "celery.canvas"]
-PRELOADED += ["fsspec.implementations.memory", "scmrepo.git.backend.pygit2.filter"]
+PRELOADED = ["numpy", "psutil", "pydantic", "yaml", "ruamel.yaml", "networkx", "omegaconf"]
+PRELOADED += ["pygit2", "dulwich.porcelain", "dulwich.stash", "scmrepo.git.backend.pygit2.filter"]
+PRELOADED += ["hydra._internal.hydra", "celery.canvas", "fsspec.implementations.memory"]
 PRELOADED += ["dvc.cli.parser", "dvc.data_cloud", "dvc.repo.index", "dvc.repo.plots"]
 PRELOADED += ["dvc.repo.stage", "dvc.utils.strictyaml", "dvc.repo.experiments.queue.celery"]
 PRELOADED += ["dvc.repo.experiments.queue.workspace", "dvc.repo.experiments.queue.tempdir"]
-PRELOADED += ["dvc_data.hashfile.gc", "dvc_data.hashfile.status", "dvc_data.index.checkout"]
-PRELOADED += ["dvc_data.hashfile.db.local"]
+PRELOADED += ["dvc_data.hashfile.db.local", "dvc_data.hashfile.gc", "dvc_data.hashfile.status"]
+PRELOADED += ["dvc_data.index.checkout"]
+
 
 
 def start_pool():
