@@ -5,7 +5,7 @@ import os
 import runpy
 import sys
 
-PRELOADED = ["numpy", "psutil", "pydantic", "yaml", "ruamel.yaml", "networkx", "omegaconf"]
+PRELOADED = ["numpy", "pydantic", "yaml", "ruamel.yaml", "networkx", "omegaconf"]
 PRELOADED += ["pygit2", "dulwich.porcelain", "dulwich.stash", "scmrepo.git.backend.pygit2.filter"]
 PRELOADED += ["hydra._internal.hydra", "celery.canvas", "fsspec.implementations.memory"]
 PRELOADED += ["dvc.cli.parser", "dvc.data_cloud", "dvc.repo.index", "dvc.repo.plots"]
@@ -13,7 +13,6 @@ PRELOADED += ["dvc.repo.stage", "dvc.utils.strictyaml", "dvc.repo.experiments.qu
 PRELOADED += ["dvc.repo.experiments.queue.workspace", "dvc.repo.experiments.queue.tempdir"]
 PRELOADED += ["dvc_data.hashfile.db.local", "dvc_data.hashfile.gc", "dvc_data.hashfile.status"]
 PRELOADED += ["dvc_data.index.checkout"]
-
 
 
 def start_pool():
@@ -62,18 +61,3 @@ def run_stage(executable, command, cwd, env, **options):
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status:
         raise StageCmdFailedError(command, status)
-
-
-def accepted_results(folder, sections):
-    """The metrics in a folder, section to metrics; the reason as text if its own check refuses."""
-    os.chdir(folder)
-    sys.path.insert(0, "stages")
-    from common.params import ParameterError
-    from common.results import StaleResultError, check, read_metrics
-
-    try:
-        metrics = {section: read_metrics(section) for section in sections}
-        check(sections)
-    except (OSError, ParameterError, StaleResultError) as error:
-        return str(error)
-    return metrics
