@@ -33,6 +33,9 @@ QUICK ?=
 # Whether `make doctor` mends what it finds: 1 for yes.
 FIX ?=
 
+# 1: `make schema` takes the defaults of all parameters from params.yaml.
+DEFAULTS ?=
+
 .PHONY: help setup verify demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock why schema
 help:
 	@echo "make demo         the whole pipeline on 1,797 digits, offline, in about a minute"
@@ -120,7 +123,7 @@ lock: $(READY)
 		--extra sweep --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
 
 schema: $(READY)
-	$(ACTIVE) python tools/schema.py
+	$(ACTIVE) python tools/schema.py $(if $(filter 1,$(DEFAULTS)),--defaults)
 
 seeds: $(READY)
 	$(ACTIVE) python tools/seeds.py $(N) $(SET)
