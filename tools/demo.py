@@ -20,7 +20,7 @@ COPIED += ["params.yaml", "params.schema.json", "requirements.lock", "tools"]
 # 1,437 training images instead of 60,000: smaller batches give more steps in an epoch, and a lower
 # learning rate keeps them stable. Both were chosen on the validation images.
 OVERRIDES = ["data.dataset=digits", "train.batch_size=32", "train.lr=0.01"]
-# The environment of its commands, without the user's hooks, signatures, templates, caches, accounts.
+# The environment of its commands, without the user's hooks, signatures, templates and caches.
 NOBODYS = dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
 NOBODYS |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")
 NOBODYS |= {
