@@ -89,9 +89,8 @@ def plan(repo):
     messages = BufferingHandler(sys.maxsize)
     logging.getLogger("dvc").handlers = [messages]
     logging.getLogger("dvc").setLevel("INFO")
-    repo.reproduce(
-        dry=True, on_error="ignore"
-    )  # right about outputs, wrong about stages with changed inputs
+    # It looks in the cache for the inputs in dvc.lock, so it is wrong about changed inputs.
+    repo.reproduce(dry=True, on_error="ignore")
     said = [record.getMessage() for record in messages.buffer]
     status, graph, steps = repo.status(check_updates=False), repo.index.graph, {}
     for target in repo.stage.collect("dvc.yaml"):
