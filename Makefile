@@ -123,7 +123,7 @@ schema: $(READY)
 	$(ACTIVE) python tools/schema.py
 
 seeds: $(READY)
-	$(ACTIVE) python tools/seeds.py $(N) $(SET)
+	$(ACTIVE) python tools/sweep.py --seeds $(N) $(if $(JOBS),--jobs $(JOBS)) $(SET)
 
 sweep: $(READY)
 	$(ACTIVE) python tools/sweep.py $(if $(JOBS),--jobs $(JOBS)) $(SET)

@@ -18,21 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from internals.runs import (
-    CLONE,
-    COPIES,
-    RunError,
-    StaleResultError,
-    absolute_mirror,
-    cache_settings,
-    check,
-    content_of,
-    current_commit,
-    exit_on_user_error,
-    find_problem,
-    git,
-    metrics_path,
-)
+sys.path.append(str(Path(__file__).resolve().parents[1] / "stages"))
+from common.results import StaleResultError, check, metrics_path
+from internals.copies import CLONE, COPIES, absolute_mirror, cache_settings
+from internals.experiments import find_problem
+from internals.git import RunError, content_of, current_commit, exit_on_user_error, git
 from internals.tolerances import rounding, rule_of
 
 SECTIONS = ("data", "surfaces", "xor", "train", "evaluate", "plots")

@@ -13,8 +13,8 @@ from pathlib import Path
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from internals.git import clear_git_variables
 from internals.plan import plan
-from internals.runs import clear_git_variables
 
 TIMES = Path(".dvc/tmp/times")
 
