@@ -21,12 +21,13 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 	|| command -v "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 # What `make ci-report` compares with.
 BASE ?= main
-# How many seeds `make seeds` trains with, and with which other parameters: SET="-S train.epochs=1".
+# Number of seeds of `make seeds`.
 N ?= 10
+# Parameters of `make seeds` and `make sweep`, as lists or ranges: SET="-S train.epochs=1,2".
 SET ?=
-# Which experiments `make compare` takes: all of the last commit, without it.
+# Experiments for `make compare`; the default is all of the last commit.
 RUNS ?=
-# How many runs `make sweep` has at once: half as many as there are cores, without it.
+# Parallel runs of `make seeds` and `make sweep`; the default is half the number of cores.
 JOBS ?=
 # Whether `make verify` leaves out the CNN: 1 for yes.
 QUICK ?=
@@ -41,9 +42,9 @@ help:
 	@echo "make pdf          reports/report.pdf, the page as a document, with an installed Chromium"
 	@echo
 	@echo "make why          what changed, what would run because of it, and about how long"
-	@echo "make compare      the experiments of this commit, in a table and a figure: RUNS=\"one another\""
+	@echo "make compare      the experiments of this commit, as a table and a page: RUNS=\"one another\""
 	@echo "make sweep        every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
-	@echo "make seeds        how far results depend on chance: N=10 SET=\"-S train.epochs=1\""
+	@echo "make seeds        the variation between seeds, a sweep over train.seed: N=10 SET=\"-S train.epochs=1\""
 	@echo "make ci-report    make repro, and what changed against BASE=main, in ci-report/"
 	@echo "make bench        how fast the training is here, in 20 to 30 minutes"
 	@echo

@@ -265,9 +265,10 @@ def test_charts_show_values_on_hover_and_by_keyboard(open_page, page_file):
     assert points.locator(".legend").inner_text().startswith("lr=0.4: train.lr 0.4, ")
     page.keyboard.press("Home")
     assert points.locator(".legend").inner_text().startswith("worse: train.lr 0.001, ")
-    box = points.locator("circle").nth(3).bounding_box()
     page.keyboard.press("Tab")  # leaves the chart
     assert points.locator(".legend").inner_text() == "8 runs"
+    points.locator("svg").scroll_into_view_if_needed()
+    box = points.locator("circle").nth(3).bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert ": train.lr 0." in points.locator(".legend").inner_text()
 

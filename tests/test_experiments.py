@@ -16,8 +16,9 @@ from imitations import add_experiments, commit_results
 from scipy.stats import ttest_rel
 
 from common.params import Loader
-from internals.experiments import expand, find_results, name_of, override
+from internals.experiments import find_results, name_of
 from internals.git import RunError, content_of
+from internals.overrides import expand, override
 from internals.summary import summarise
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -16,7 +16,6 @@ import sys
 from tqdm import tqdm
 
 from internals.experiments import (
-    expand,
     find_problem,
     find_results,
     metrics_of,
@@ -25,6 +24,7 @@ from internals.experiments import (
     refuse_edits,
 )
 from internals.git import current_commit, exit_on_user_error
+from internals.overrides import expand
 from internals.seeds import SEEDS, describe, read_seeds, write_seeds
 
 try:
