@@ -8,6 +8,7 @@ copies of the commit's results under other parameters, with matching provenance.
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -86,13 +87,15 @@ def add_experiments(folder, experiments):
 
 
 def timed(folder, *command):
-    started = time.perf_counter()
+    """Processor seconds of a command and its children: other load does not change them much."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def measure(source, count):
-    """Seconds of each command with `count` experiments present."""
+    """Processor seconds of each command with `count` experiments present."""
     with tempfile.TemporaryDirectory() as parent:
         folder = shutil.copytree(source, Path(parent, "copy"), symlinks=True)
         git(folder, "reset", "--quiet", "--hard")
@@ -105,16 +108,13 @@ def measure(source, count):
             for seed in seeds
         }
         add_experiments(folder, experiments)
-        python, settings = (
-            sys.executable,
-            f"-S train.lr=0.05,0.1 -S train.seed=range(1,{count // 2 + 1})",
-        )
-        sweep = [python, ROOT / "tools/sweep.py", *settings.split()]
+        python, seed = sys.executable, f"train.seed=range(1,{count // 2 + 1})"
+        sweep = [python, ROOT / "tools/sweep.py", "-S", "train.lr=0.05,0.1", "-S", seed]
         return {
             "experiments": count,
-            "make compare, s": timed(folder, python, ROOT / "tools/compare.py"),
-            "make sweep, nothing to run, s": timed(folder, *sweep),
-            "dvc exp show, s": timed(folder, "dvc", "exp", "show", "--csv"),
+            "make compare": timed(folder, python, ROOT / "tools/compare.py"),
+            "make sweep, nothing to run": timed(folder, *sweep),
+            "dvc exp show": timed(folder, "dvc", "exp", "show", "--csv"),
         }
 
 
@@ -122,4 +122,5 @@ if __name__ == "__main__":
     source, *counts = sys.argv[1:]
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     rows = [measure(source, int(count)) for count in counts or (20, 200)]
+    print("Processor seconds:")
     print(pd.DataFrame(rows).round(1).to_markdown(index=False))

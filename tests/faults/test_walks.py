@@ -18,7 +18,7 @@ import yaml
 from conftest import HERE, ROOT
 
 sys.path.append(str(ROOT / "tools"))
-from internals.runs import find_problem
+from internals.experiments import find_problem
 
 PARAMS = {"data": {"dataset": 1}, "train": {"lr": 1, "seed": 1}, "evaluate": {"bins": 1}}
 STAGES = {
