@@ -1,12 +1,12 @@
-"""Set the metrics, the figures and the answers to the assignment's questions as one page.
+"""Write metrics, figures and answers to the assignment's questions as one page.
 
-reads   params.yaml: report, and the other sections, which the page quotes
-        stages/page/                        the text as templates, their styles and scripts
-        stages/*.py                         the functions that the page quotes
+reads   params.yaml                         report; the page quotes the other sections
+        stages/page/                        templates, styles and scripts
+        stages/*.py                         functions quoted on the page
         data/surfaces.npz, data/xor.npz, data/mnist/*.npz, data/network/{weights.npz,history.csv},
         data/predictions.csv, data/plots_dark/*.png, reports/figures/*.png,
         reports/metrics/*.json
-writes  reports/index.html                  a single file that needs no other and no network
+writes  reports/index.html                  a single file that works offline
 """
 
 from base64 import b64encode
@@ -34,14 +34,14 @@ from page.typeset import Mathematics, embed_folder, format_number, format_yaml
 PAGE = Path(__file__).with_name("page")
 STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the page
 SCRIPTS = (
-    *("page", "charts", "neuron", "surfaces", "descent"),
+    *("page", "charts", "neuron", "surface", "surfaces", "descent"),
     *("perceptron", "planes", "xor", "starts"),
     *("network", "explain", "maps", "drawing", "course"),
 )
 
 
 def make_environment():
-    """The templates with their filters."""
+    """The Jinja environment of the templates, with their filters."""
     environment = Environment(
         loader=FileSystemLoader(PAGE),
         autoescape=True,
@@ -51,7 +51,7 @@ def make_environment():
         extensions=[Mathematics],
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
-    environment.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}"
+    environment.filters["percent"] = lambda fraction, digits=2: f"{fraction:.{digits}%}"
     environment.filters["log10"] = log10
     environment.filters["quote"] = quote
     environment.filters["number"] = format_number
@@ -111,7 +111,7 @@ def main(
             light=embed_folder("reports/figures"),
             dark=embed_folder("data/plots_dark"),
             hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},
-            data={  # what the scripts read, by subject
+            data={  # read by the scripts
                 "surfaces": facts.surface_data(params["surfaces"], points),
                 "network": network.pack_weights(state)
                 | {
