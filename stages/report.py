@@ -10,6 +10,7 @@ writes  reports/index.html                  a single file that works offline
 """
 
 from base64 import b64encode
+from functools import cache
 from hashlib import sha256
 from math import log, log10
 from pathlib import Path
@@ -40,6 +41,7 @@ SCRIPTS = (
 )
 
 
+@cache  # tests render the page many times
 def make_environment():
     """The Jinja environment of the templates, with their filters."""
     environment = Environment(

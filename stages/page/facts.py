@@ -32,7 +32,7 @@ def read_results():
 
 
 def surface_data(params, points):
-    """What the page needs to compute and draw every surface, with `points` lines along each axis."""
+    """Settings and colours of the interactive surfaces, with `points` lines along each axis."""
     shades = np.linspace(0, 1, 64)
     maps = {
         name: [to_hex(shade) for shade in matplotlib.colormaps[name](shades)]
