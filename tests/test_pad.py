@@ -138,6 +138,7 @@ def test_the_keyboard_selects_layer_map_and_pixel(open_page):
     layer.focus()
     layer.press("End")
     assert layer.input_value() == "linear2"
+    assert not page.locator("#row").is_visible()  # a vector has no rows
     layer.select_option("relu3")
     for field in ("channel", "row", "column", "part"):
         page.locator(f"#{field}").fill("0")

@@ -241,7 +241,7 @@ def test_the_answer_fits_the_target(results, target, corner, expected):
     (row,) = (row for row in found["fields"] if row["field"] == "l2_grad")
     for end in ("min", "max"):
         value = format_number(row[end], ".4f")
-        assert f"{value}at{format_number(row[f'{end}_at'], '.2f')}" in text
+        assert f"{value}(at{format_number(row[f'{end}_at'], '.2f')})" in text
 
 
 def test_a_descent_that_does_not_arrive_takes_more_than_the_limit(results):
@@ -358,10 +358,10 @@ def test_the_page_lists_exact_extremes_beside_grid_values(results, target):
     change_params("surfaces", target=target)
     _, text = make()
     expected = {
-        0: ["0.2963 at", "0.693; 0 far away", "infimum is 0 as"],
-        0.3: ["−0.0385 at", "to 0.1695 at", "infimum is −0.6 as"],
-        0.5: ["±0.0962 at", "±1.317; 0 far away", "infimum is −1 as"],
-        1: ["−0.2963 at", "−0.693; 0 far away", "infimum is −2 as"],
+        0: ["0.2963 (at 0.693); tends to 0", "infimum is 0 as"],
+        0.3: ["−0.0385 (at −1.840) to 0.1695 (at 0.993)", "infimum is −0.6 as"],
+        0.5: ["−0.0962 (at −1.317) to 0.0962 (at 1.317)", "infimum is −1 as"],
+        1: ["−0.2963 (at −0.693); tends to 0", "infimum is −2 as"],
     }
     assert [words for words in expected[target] if words not in text] == []
 

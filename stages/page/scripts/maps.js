@@ -109,6 +109,7 @@
     const shown = parts[keepInside(part, parts.length - 1)];
     inputMap.closest(".pixel").hidden = mapShape(SOURCES[name]).size === 1;
     part.closest("label").hidden = parts.length === 1;
+    for (const field of [row, column]) field.closest("label").hidden = size === 1;
     const from = makeShade(outputs[source]);
     const inner = mapShape(source);
     paintLarge(inputMap, outputs[source], inner.size, shown.channel, from, { x: left, y: top, side });

@@ -57,10 +57,10 @@
       if (step === xorSettings.steps) restart();
       position = step;
     },
-    advance(milliseconds) { // all in five seconds; longer on a slow machine: 20 ms of training a frame at most
+    advance(milliseconds) { // all in five seconds; a frame trains no longer than the last one took
       const { lr, tanh, steps } = xorSettings;
       position = Math.min(steps, position + (milliseconds * steps) / 5000);
-      const until = performance.now() + 20;
+      const until = performance.now() + Math.min(200, Math.max(20, milliseconds));
       while (step < Math.floor(position) && performance.now() < until) {
         for (const p of networks) stepXor(p, lr, tanh);
         step += 1;

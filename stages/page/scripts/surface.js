@@ -111,8 +111,11 @@ function drawAxes(pen, project, front, { ticks, rise }, right, narrow) {
   pen.textBaseline = "middle";
   pen.textAlign = "right";
   drawEdges(pen, project, [[w, b, -0.6], [w, b, 0.6]]);
+  let last = Infinity;
   for (const value of ticks) {
     const [x, y] = project([w, b, rise(value)]);
+    if (last - y < 10) continue; // seen from above, the axis is short
+    last = y;
     pen.fillRect(x - 4, y - 0.5, 4, 1);
     pen.fillText(round(value), x - 6, y);
   }
