@@ -136,7 +136,7 @@ def training_runs(folder):
 def experiments(folder):
     """Name to commit of every experiment."""
     form = "--format=%(refname:lstrip=4) %(objectname)"
-    lines = git(folder, "for-each-ref", form, "refs/exps/??/").splitlines()
+    lines = git(folder, "for-each-ref", form, "refs/exps/??/*/*").splitlines()
     return dict(line.split() for line in lines)
 
 
