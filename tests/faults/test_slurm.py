@@ -136,7 +136,7 @@ def training_runs(folder):
 def experiments(folder):
     """Name to commit of every experiment."""
     form = "--format=%(refname:lstrip=4) %(objectname)"
-    lines = git(folder, "for-each-ref", form, "refs/exps/??/").splitlines()
+    lines = git(folder, "for-each-ref", form, "refs/exps/??/*/*").splitlines()
     return dict(line.split() for line in lines)
 
 
@@ -147,15 +147,18 @@ def test_a_sweep_on_slurm_completes_although_a_job_is_cancelled(slurm, tmp_path)
     dvc(folder, "repro", "--quiet", "download_mnist")
     commit(folder)
 
-    command, options = ["sh", "-c", block("sh")], {"cwd": folder, "stderr": subprocess.STDOUT}
-    with open(tmp_path / "output", "w+") as output:
-        sweep = subprocess.Popen(command, env=slurm, stdout=output, **options)
-        wait_until(lambda: experiments(folder) or sweep.poll() is not None)
-        job, training = next(iter(wait_until(lambda: training_runs(folder)).items()))
-        subprocess.run(["scancel", job], env=slurm, check=True)
-        status = sweep.wait(timeout=900)
-        output.seek(0)
-        assert status == 0, output.read()
+    output = tmp_path / "output"
+    with open(output, "w") as file:
+        command, options = ["sh", "-c", block("sh")], {"stdout": file, "stderr": subprocess.STDOUT}
+        sweep = subprocess.Popen(command, cwd=folder, env=slurm, **options)
+
+    def training_after_the_first_result():
+        assert sweep.poll() is None, output.read_text()
+        return experiments(folder) and training_runs(folder)
+
+    job, training = next(iter(wait_until(training_after_the_first_result).items()))
+    subprocess.run(["scancel", job], env=slurm, check=True)
+    assert sweep.wait(timeout=900) == 0, output.read_text()
     assert not training.is_running()
     found = experiments(folder)
     assert found.keys() == {f"seed={seed}" for seed in range(1, 9)}
