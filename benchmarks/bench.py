@@ -1,9 +1,9 @@
-"""Measure the training speed, beside the notebook's loop and the convolutions alone.
+"""Compare training speed with the notebook's loop and with the convolutions alone.
 
-`make bench` prints two tables and writes them to benchmarks/results.json. Each row is a process of
-its own; they run one after the other. The first table has ROUNDS rounds and shows the best of them,
-because other load on a machine can only slow a row down. Our rows run the stage itself in an empty
-folder, on the CPU and, if there is one, on the GPU. bfloat16 is omitted where it would be emulated.
+`make bench` prints two tables and writes them to benchmarks/results.json. Each row is a separate
+process; they run in turn. The first table reports the best of ROUNDS rounds, because other load can
+only slow a row down. Rows of the pipeline run the real stage in an empty folder, on the CPU and on
+a GPU if present. bfloat16 is omitted if it would be emulated.
 """
 
 import json
@@ -30,13 +30,13 @@ PARAMS = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader)  
 SCHEMA = json.loads((ROOT / "params.schema.json").read_text(encoding="utf-8"))
 AUGMENT = SCHEMA["properties"]["train"]["properties"]["augment"]["default"]
 ROUNDS = 2
-NOTEBOOKS_EPOCHS = 10
+NOTEBOOK_EPOCHS = 10
 IMAGES = 60_000
-TARGETS = {"99%": 0.99, "99.26%": 0.9926}  # the second is what the assignment's notebook reports
+TARGETS = {"99%": 0.99, "99.26%": 0.9926}  # the second is the notebook's result
 
 
 def run(script, *arguments):
-    """Run a script in the current folder: what it printed, its seconds, its peak memory in MB."""
+    """Run a script in the current folder: its output, duration in s, and peak memory in MB."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, ROOT / script, *map(str, arguments)],
@@ -53,53 +53,54 @@ def run(script, *arguments):
 
 
 def train(**changes):
-    """Run the stage on all images, with some parameters changed."""
+    """Run cnn_train on all images with changed parameters."""
     train = PARAMS["train"] | {"device": "cpu", "validation": 0} | changes
     Path("params.yaml").write_text(yaml.safe_dump({"train": train}))
     return run("stages/cnn_train.py")
 
 
 def precisions(device):
-    """The precisions that a device computes without emulation."""
+    """The precisions that a device supports without emulation."""
     fast = choose_precision("auto", torch.device(device)) == torch.bfloat16
     return ["float32", "bfloat16"] if fast else ["float32"]
 
 
 def measure_speed():
-    """A row for each kind of training: images/s, seconds per epoch, peak memory."""
-    kinds = {"the assignment's loop": partial(run, "benchmarks/notebook.py", 2)}
+    """One row per training loop: images/s, s/epoch, peak memory."""
+    kinds = {"notebook's loop": partial(run, "benchmarks/notebook.py", 2)}
     every_step = {"epochs": 2, "augment": AUGMENT | {"until": 1.0}}
     for precision in precisions("cpu"):
         for name, compiled in (("eager", False), ("compiled", True)):
             settings = every_step | {"precision": precision, "compile": compiled}
-            kinds[f"ours, {name}, {precision}"] = partial(train, **settings)
+            kinds[f"pipeline, {name}, {precision}"] = partial(train, **settings)
         floor = partial(run, "benchmarks/floor.py", precision, PARAMS["train"]["batch_size"])
-        kinds[f"the convolutions alone, {precision}"] = floor
+        kinds[f"convolutions alone, {precision}"] = floor
     if torch.cuda.is_available():
         for precision in precisions("cuda"):
             settings = every_step | {"precision": precision, "device": "cuda"}
-            kinds[f"ours, {torch.cuda.get_device_name()}, {precision}"] = partial(train, **settings)
+            name = f"pipeline, {torch.cuda.get_device_name()}, {precision}"
+            kinds[name] = partial(train, **settings)
     best = {}
     for turn in range(ROUNDS):
         for name, measure in kinds.items():
             output, _, memory = measure()
-            # The last epoch: in the first one libraries start, and code is compiled.
+            # The last epoch, because the first one includes start-up and compilation.
             rate = int(re.findall(r"([\d,]+) images/s", output)[-1].replace(",", ""))
             best[name] = max(best.get(name, (0, 0)), (rate, memory))
             print(f"round {turn + 1}: {name}: {rate:,} images/s", file=sys.stderr)
     (first, _), *_ = best.values()
     return [
-        {"": name, "images/s": rate, "times the first": round(rate / first, 1)}
+        {"": name, "images/s": rate, "relative to the notebook": round(rate / first, 1)}
         | {"s/epoch": round(IMAGES / rate, 1), "peak host MB": round(memory)}
         for name, (rate, memory) in best.items()
     ]
 
 
 def measure_time():
-    """A row for each recipe: its test accuracy, and the seconds until it reaches each target."""
-    output, _, _ = run("benchmarks/notebook.py", NOTEBOOKS_EPOCHS)
+    """One row per recipe: its test accuracy and the time to reach each target."""
+    output, _, _ = run("benchmarks/notebook.py", NOTEBOOK_EPOCHS)
     epochs = [(float(s), float(a)) for s, a in re.findall(r"([\d.]+) s  ([\d.]+)", output)]
-    name = f"the assignment's recipe, {NOTEBOOKS_EPOCHS} epochs"
+    name = f"notebook's recipe, {NOTEBOOK_EPOCHS} epochs"
     rows = [{"": name, "test accuracy": epochs[-1][1]}]
     for target, least in TARGETS.items():
         reached = (seconds for seconds, accuracy in epochs if accuracy >= least)
@@ -108,14 +109,14 @@ def measure_time():
         _, seconds, _ = train(epochs=count)
         accuracy = pd.read_csv("data/network/history.csv")["test_acc"].iloc[-1]
         epochs = f"{count} epoch{'s' if count > 1 else ''}"
-        row = {"": f"ours, {epochs}, the whole process", "test accuracy": accuracy}
+        row = {"": f"pipeline, {epochs}", "test accuracy": accuracy}
         row |= {f"s to {t}": round(seconds, 1) for t, least in TARGETS.items() if accuracy >= least}
         rows.append(row)
     return rows
 
 
 def describe_machine():
-    """What the figures depend on."""
+    """Commit, processor, threads and torch version."""
     cpuinfo = Path("/proc/cpuinfo")
     name = cpuinfo.exists() and re.search(r"model name\s*: (.+)", cpuinfo.read_text())
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True)
@@ -129,7 +130,7 @@ def describe_machine():
 
 def main():
     if not (ROOT / "data/mnist/train.npz").exists():
-        sys.exit("data/mnist/train.npz: not found; make repro makes it")
+        sys.exit("data/mnist/train.npz: not found; run make repro")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         Path("data").mkdir()

@@ -1,7 +1,7 @@
-"""The three convolutions alone, forward and backward, on random inputs: an upper bound on the
-training speed of this network with PyTorch's convolutions.
+"""Time the three convolutions alone, forward and backward, on random inputs: an upper bound on
+training speed with PyTorch's convolutions.
 
-python benchmarks/floor.py PRECISION BATCH_SIZE [SECONDS]; prints the images/s.
+python benchmarks/floor.py PRECISION BATCH_SIZE [SECONDS] prints images/s.
 """
 
 import sys

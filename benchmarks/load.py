@@ -1,7 +1,7 @@
-"""How time and memory grow with the work: surfaces with more points, XOR with more starts.
+"""Measure how time and memory grow with the size: grid points of surfaces, random starts of XOR.
 
-python benchmarks/load.py prints a table, and draws it to docs/load.png. Each size is a process of
-its own, with the stage as it is; the faster one of two counts.
+python benchmarks/load.py prints a table and draws docs/load.png. Each size runs the real stage as a
+separate process; the faster of two runs counts.
 """
 
 import os
@@ -21,11 +21,11 @@ SIZES = {
 }
 SCRIPTS = {"surfaces": "stages/surfaces.py", "xor": "stages/xor_train.py"}
 LABELS = {"s": "seconds", "MB": "peak MB"}
-UNITS = {"surfaces": "points of the grid", "xor": "random starts"}
+UNITS = {"surfaces": "grid points", "xor": "random starts"}
 
 
 def measure():
-    """A row for each size: seconds and peak memory of the whole process."""
+    """One row per size: duration and peak memory of the process."""
     for (section, name), sizes in SIZES.items():
         for size in sizes:
             params = {section: PARAMS[section] | {name: size}}

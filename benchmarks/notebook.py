@@ -1,8 +1,8 @@
-"""The assignment's own training loop, as a yardstick: a DataLoader over single images, each of them
-transformed by itself, batches of 64, float32, Adam at a constant rate.
+"""The notebook's training loop, for comparison: a DataLoader with per-image transforms, batches of
+64, float32, Adam with a constant learning rate.
 
-python benchmarks/notebook.py EPOCHS, in a folder with data/mnist; prints a line for each epoch: the
-images/s of the training, the seconds since the first step, and the test accuracy in eval mode.
+python benchmarks/notebook.py EPOCHS runs in a folder with data/mnist. It prints per epoch: training
+speed in images/s, training time so far in s, and test accuracy in eval mode.
 """
 
 import sys
@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "stages"))
 from common.mnist import TEST, TRAIN, read_images
 from common.model import DigitClassification, predict
 
-BATCH_SIZE, RATE = 64, 0.01
+BATCH_SIZE, LR = 64, 0.01
 
 
 class Digits(Dataset):
-    """Single images as torchvision's MNIST gives them, through the assignment's transforms."""
+    """Single images as in torchvision's MNIST, with the notebook's transforms."""
 
     def __init__(self, path):
         self.images, self.labels = map(torch.from_numpy, read_images(path))
@@ -39,10 +39,10 @@ class Digits(Dataset):
 def main(epochs):
     torch.manual_seed(0)
     model = DigitClassification()
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     loader = DataLoader(Digits(TRAIN), BATCH_SIZE, shuffle=True)
     test_images, test_labels = map(torch.from_numpy, read_images(TEST))
-    spent = 0.0
+    elapsed = 0.0
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
         for images, labels in loader:
@@ -51,10 +51,10 @@ def main(epochs):
             loss.backward()
             optimizer.step()
         seconds = time.perf_counter() - started
-        spent += seconds
+        elapsed += seconds
         accuracy = (predict(model, test_images).argmax(1) == test_labels).double().mean().item()
         rate = len(loader.dataset) / seconds
-        print(f"epoch {epoch:2}  {rate:,.0f} images/s  {spent:.1f} s  {accuracy:.4f}", flush=True)
+        print(f"epoch {epoch:2}  {rate:,.0f} images/s  {elapsed:.1f} s  {accuracy:.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
 reads   params.yaml: train
         data/mnist/train.npz        training images; a fraction is held out for validation
         data/mnist/test.npz         test images, for reporting only
-writes  data/network/model.pth          the final network as a state dict (its EMA if train.ema > 0)
-        data/network/weights.npz        the same weights as arrays, for stages without torch
-        data/network/history.csv        one row per epoch: learning rate of its first step, loss and
-                                    accuracy of each split. train: during training, on augmented
-                                    images; val and test: after the epoch, of the EMA, in eval mode
-                                    and float32
+writes  data/network/model.pth      state dict of the final network (its EMA if train.ema > 0)
+        data/network/weights.npz    the same weights as arrays, for stages without torch
+        data/network/history.csv    one row per epoch: learning rate of its first step, loss and
+                                    accuracy of each split. train: mean over the epoch's steps, in
+                                    train mode, with augmentation; val and test: after the epoch,
+                                    EMA network, eval mode, float32
         reports/metrics/train.json  loss and accuracy of the final network on the training and
-                                    validation images, in eval mode and float32; the machine
-        reports/plots/history.json  the history for `dvc plots`, replaced after every epoch
+                                    validation images in eval mode and float32; the machine
+        reports/plots/history.json  the history for `dvc plots`, replaced after each epoch
 """
 
 import time
@@ -34,17 +34,11 @@ from training.augment import Augment, distort, draw_epoch
 from training.checkpoint import Checkpoint, make_key
 from training.cuda_graph import GraphedStep
 from training.data import count_batches, epoch_generator, read_splits, shuffled_batches
-from training.history import (
-    describe_splits,
-    evaluate,
-    find_divergence,
-    make_table,
-    write_curves,
-)
+from training.history import describe_epoch, describe_splits, make_table, write_curves
 from training.optimizer import ema_decays, learning_rates, make_ema, make_optimizer
 
 WEIGHTS, HISTORY = "data/network/weights.npz", "data/network/history.csv"
-RESULTS = HISTORY, MODEL, WEIGHTS  # written when the run is complete
+RESULTS = HISTORY, MODEL, WEIGHTS, metrics_path("train")  # written at the end of a run
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -123,33 +117,29 @@ def main(
     history = checkpoint.load(place)
     if history:
         print(f"continuing after epoch {len(history)} of {epochs}")
-        write_curves(history, stale=(*RESULTS, metrics_path("train")))
+        write_curves(history, stale=RESULTS)
 
     # training
     for epoch in range(len(history) + 1, epochs + 1):
-        started, first_step = time.perf_counter(), (epoch - 1) * batches
+        started, done = time.perf_counter(), (epoch - 1) * batches  # steps
         order = shuffled_batches(len(labels), batch_size, seed, epoch, place)
         generator = epoch_generator(seed, epoch, place)
-        distortions = draw_epoch(augment, first_step, batches, steps, batch_size, generator)
+        distortions = draw_epoch(augment, done, batches, steps, batch_size, generator)
         losses, correct = torch.empty(2, batches, device=place)
         for i, batch in enumerate(tqdm(order, f"epoch {epoch}", leave=False, disable=None)):
-            lr_now, decay = lrs[first_step + i], decays[first_step + i]
-            losses[i], correct[i] = step(batch, lr_now, decay, distortions[i])
-
+            losses[i], correct[i] = step(batch, lrs[done + i], decays[done + i], distortions[i])
+        train_acc = correct.mean().item() / batch_size
         speed = batches * batch_size / (time.perf_counter() - started)
-        row = {"epoch": epoch, "lr": lrs[first_step].item(), "train_loss": losses.mean().item()}
-        row["train_acc"] = correct.mean().item() / batch_size
-        for split in ("val", "test"):
-            row[f"{split}_loss"], row[f"{split}_acc"] = evaluate(ema_model, *splits[split])
-        if problem := find_divergence(row, losses, lrs[first_step:]):
+        try:
+            history.append(describe_epoch(epoch, lrs[done:], losses, train_acc, ema_model, splits))
+        except ParameterError:  # diverged
             checkpoint.remove()
-            raise ParameterError("train.lr", problem)
-        history.append(row)
+            raise
         checkpoint.save(history)
-        write_curves(history, stale=(*RESULTS, metrics_path("train")))
-        shown = "train_acc" if row["val_acc"] is None else "val_acc"
-        line = f"epoch {epoch:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
-        print(f"{line}  {speed:,.0f} images/s", flush=True)
+        write_curves(history, stale=RESULTS)
+        shown = "train_acc" if history[-1]["val_acc"] is None else "val_acc"
+        line = "epoch {epoch:2}  loss {train_loss:.4f}".format(**history[-1])
+        print(f"{line}  {shown} {history[-1][shown]:.2%}  {speed:,.0f} images/s", flush=True)
 
     # results
     state = detach_state(ema_model)

@@ -1,11 +1,11 @@
-"""Fetch, verify and unpack a data set of 28 × 28 images in ten classes.
+"""Download, verify and unpack a data set of 28 × 28 images in ten classes.
 
 reads   params.yaml: data
-        MNIST_MIRROR               environment: a folder, or an http, https or file address, with
-                                   the data set's four files; it is tried before the public ones
-writes  data/mnist/train.npz       images (n, 28, 28) uint8, labels (n,) uint8, classes (10,) their
-        data/mnist/test.npz        names, dataset () the data set's name
-        reports/metrics/data.json  the number of images in each
+        MNIST_MIRROR               environment variable: folder or address (http, https, file) with
+                                   the data set's four files; tried before the public mirrors
+writes  data/mnist/train.npz       images (n, 28, 28) uint8, labels (n,) uint8, class names
+        data/mnist/test.npz        classes (10,), name of the data set dataset ()
+        reports/metrics/data.json  the number of images of each split
 """
 
 import gzip
@@ -25,19 +25,19 @@ from common.files import write_arrays
 from common.mnist import TEST, TRAIN
 from common.stage import run, stop
 
-READ_TIMEOUT, TOTAL_TIMEOUT = 20, 900  # seconds without a byte, and for one file
+READ_TIMEOUT, TOTAL_TIMEOUT = 20, 900  # seconds: between two reads, and per file
 LARGEST = 64 << 20  # bytes
 
 
 class RefusedError(Exception):
-    """An address does not serve the expected file; str() gives the reason."""
+    """A server that does not deliver the expected file; str() is the reason."""
 
 
 def mirror_from_environment():
-    """MNIST_MIRROR as an address, in a list; an empty list if it is not set.
+    """The address in MNIST_MIRROR as a list; [] if it is not set.
 
-    A relative folder starts at the project's root. DVC_ROOT is that root in `dvc exp run --temp`
-    and `--queue` too, which run in a copy elsewhere; outside DVC it is the current folder.
+    A relative folder starts at the root of the project. `dvc exp run --temp` and `--queue` run in a
+    copy; DVC_ROOT is the original root.
     """
     mirror = os.environ.get("MNIST_MIRROR", "").rstrip("/")
     if not mirror:
@@ -52,7 +52,7 @@ def mirror_from_environment():
 
 
 def fetch(address, md5):
-    """The bytes at an address; OSError or RefusedError unless they arrive in time with this MD5."""
+    """Download a file; OSError or RefusedError if it is late, too large or has another MD5."""
     started, content, name = time.monotonic(), bytearray(), address.rpartition("/")[2]
     bar = {"desc": name, "unit": "B", "unit_scale": True, "leave": False, "disable": None}
     try:
@@ -71,7 +71,7 @@ def fetch(address, md5):
     except (HTTPException, ValueError) as error:
         raise RefusedError(f"{type(error).__name__}: {error}") from None
     if len(content) < length:
-        raise RefusedError(f"{len(content):,} bytes of {length:,}, then the connection ended")
+        raise RefusedError(f"the connection ended after {len(content):,} of {length:,} bytes")
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise RefusedError(f"MD5 is {found}, expected {md5}")
@@ -79,17 +79,18 @@ def fetch(address, md5):
 
 
 def read_idx(packed):
-    """The array in a gzipped IDX file of bytes: 0, 0, 8, number of dimensions; sizes; data."""
+    """The array in a gzipped IDX file: bytes 0, 0, 8 (uint8), number of dimensions; sizes; data."""
     content = gzip.decompress(packed)
     sizes = np.frombuffer(content, ">u4", count=content[3], offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(sizes)
 
 
 def download(dataset):
-    """Training images and labels, test images and labels, and class names of a torchvision data
-    set. Its MD5 list makes further checks of the format redundant.
+    """Training images and labels, test images and labels, class names of a torchvision data set.
+
+    torchvision's MD5 list makes further checks of the format redundant.
     """
-    # Here, not above: the import takes seconds, and `digits` does not need it.
+    # Imported here because it takes seconds and `digits` does not need it.
     from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
     source = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "kmnist": KMNIST}[dataset]
@@ -109,8 +110,8 @@ def download(dataset):
                 1,
                 f"{dataset}: {name} is not available from any of {len(mirrors)} addresses:",
                 *failures,
-                "Either set MNIST_MIRROR to a folder or address with the four files, or work",
-                "without a network: dvc exp run -S data.dataset=digits",
+                "Set MNIST_MIRROR to a folder or address with the four files, or work offline:",
+                "dvc exp run -S data.dataset=digits",
             )
     return *arrays, [name.split(" - ")[0] for name in source.classes]
 
@@ -118,8 +119,8 @@ def download(dataset):
 def digits():
     """The same for scikit-learn's 1,797 digits.
 
-    8 × 8 pixels from 0 to 16 are interpolated to 28 × 28 from 0 to 255. The test set is a fixed
-    fifth of each class.
+    8 × 8 pixels in [0, 16] are interpolated to 28 × 28 in [0, 255]. The test set is a fixed
+    stratified fifth.
     """
     import torch
     from sklearn.datasets import load_digits

@@ -1,16 +1,16 @@
 """Evaluate the trained network on the test set, in eval mode and float32.
 
 reads   params.yaml: evaluate
-        data/mnist/test.npz             the test images
-        data/network/model.pth              the trained network
+        data/mnist/test.npz             test images
+        data/network/model.pth          the trained network
         reports/metrics/train.json      its provenance
-writes  data/predictions.csv            one row per image, in order: actual and predicted class, and
-                                        the probability of each
+writes  data/predictions.csv            one row per image: actual and predicted class and their
+                                        probabilities
         reports/metrics/evaluate.json   accuracy and its 95 % interval, errors, loss, expected
-                                        calibration error (ECE), recall of each class, and the
-                                        accuracy in train mode: without eval(), in batches of all
-                                        classes and of one class
-        reports/plots/predictions.json  actual and predicted, for `dvc plots`
+                                        calibration error (ECE), recall per class, and accuracy in
+                                        train mode (without eval()) with batches of all classes and
+                                        of one class
+        reports/plots/predictions.json  actual and predicted classes for `dvc plots`
 """
 
 from copy import deepcopy
@@ -32,9 +32,9 @@ PREDICTIONS, ROWS = "data/predictions.csv", "reports/plots/predictions.json"
 
 
 def expected_calibration_error(confidence, correct, bins):
-    """ECE = Σ_b |B_b| / n · |accuracy(B_b) - mean confidence(B_b)| over bins of equal width.
+    """ECE = Σ_b |B_b| / n · |accuracy(B_b) - mean confidence(B_b)| for equal-width bins.
 
-    confidence (n,) in [0, 1] and correct (n,) bool; Guo et al. (2017), On calibration of modern
+    confidence (n,) in [0, 1], correct (n,) bool. Guo et al. (2017), On calibration of modern
     neural networks, eq. 3.
     """
     which = (confidence * bins).long().clamp(max=bins - 1)
@@ -44,23 +44,23 @@ def expected_calibration_error(confidence, correct, bins):
 
 
 def accuracy(actual, predicted):
-    """The fraction of correct predictions, for classes (n,)."""
+    """The fraction of correct predictions (n,)."""
     return (predicted == actual).double().mean().item()
 
 
 def recall(actual, predicted, classes=10):
-    """The fraction of each class's images that are classified correctly: (classes,)."""
+    """Recall of each class: (classes,)."""
     hits = torch.bincount(actual[actual == predicted], minlength=classes)
     return hits.double() / torch.bincount(actual, minlength=classes)
 
 
 @torch.no_grad()
 def predict_in_train_mode(model, images, batch_size):
-    """The predicted classes (n,) in train mode: BatchNorm uses the statistics of each batch.
+    """Predicted classes (n,) in train mode, in which BatchNorm uses each batch's statistics.
 
-    Batches have at least batch_size images, or all images if there are fewer. ValueError for a
-    single image, which has no variance. The model's running statistics do not change; in the
-    assignment's notebook they absorb the test images.
+    Batches have at least batch_size images, or all images if there are fewer; ValueError for a
+    single image. The model's running statistics stay unchanged; in the assignment's notebook the
+    test images change them.
     """
     model = deepcopy(model).train()
     batches = images.tensor_split(max(1, len(images) // batch_size))
@@ -68,7 +68,7 @@ def predict_in_train_mode(model, images, batch_size):
 
 
 def predict_by_class(model, images, labels, batch_size):
-    """The same with images of a single class in each batch: the worst case."""
+    """The same with batches of a single class: the worst case."""
     predicted = torch.empty_like(labels)
     for of_class in (labels == label for label in labels.unique()):
         predicted[of_class] = predict_in_train_mode(model, images[of_class], batch_size)

@@ -1,11 +1,11 @@
-"""Draw every figure from what the other stages computed.
+"""Draw all figures from the results of the other stages.
 
 reads   params.yaml: plots
         data/surfaces.npz, data/xor.npz, data/network/history.csv, data/network/weights.npz,
         data/predictions.csv, data/mnist/test.npz, reports/metrics/*.json
-writes  reports/figures/*.png          for light pages, and for print
-        data/plots_dark/*.png        the same charts for dark pages
-        reports/metrics/plots.json     their provenance
+writes  reports/figures/*.png       for light pages and print
+        data/plots_dark/*.png       the same charts for dark pages
+        reports/metrics/plots.json  their provenance
 """
 
 import os
@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
-# Before the import, which fails if a notebook has set a backend that is not installed.
+# Before the import, which fails if a notebook configured a backend that is not installed.
 os.environ |= {"MPLBACKEND": "Agg", "MATPLOTLIBRC": os.devnull}
 
 import matplotlib.pyplot as plt
@@ -28,19 +28,19 @@ from common.results import read_metrics
 from common.stage import run
 from figures import cnn, surfaces, xor
 
-# The page shows these in its own way on a screen, and as they are in print.
-LIGHT_ONLY = {"sigmoid", "relu", "xor_snapshots", "mistakes"}
+# On a screen, the page replaces these by interactive versions; only print needs them.
+LIGHT_ONLY = {"sigmoid", "relu", "xor_snapshots", "errors"}
 
 
 def png(figure, dpi):
-    """The figure as the bytes of a PNG, equal for equal figures."""
+    """Render a figure as PNG; equal figures give equal bytes."""
     figure.set_dpi(2 * dpi)
     figure.canvas.draw()
     drawn = Image.fromarray(np.asarray(figure.canvas.buffer_rgba()))
     plt.close(figure)
-    # Four pixels become one: smooth edges. 256 colours make the file a third of the size; they are
-    # chosen for coverage, as Pillow's default, the median cut, repaints the rare ends of a scale,
-    # and moved to the means of what they stand for, so that what is grey stays grey.
+    # Averaging 2 × 2 pixels smooths edges. A palette of 256 colours makes the file a third of the
+    # size. Pillow's default, median cut, distorts rare colours at the ends of a scale; maximum
+    # coverage does not. k-means keeps greys grey.
     colours = drawn.convert("RGB").reduce(2).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
     buffer = BytesIO()
     colours.save(buffer, "png", optimize=True)
@@ -51,11 +51,11 @@ def main(
     dpi: Annotated[int, Field(ge=20, le=600)],
     elevation: Annotated[float, Field(ge=-90, le=90)],
     azimuth: Annotated[float, Field(ge=-360, le=360)],
-    mistakes: Annotated[int, Field(ge=1, le=200)],
+    errors: Annotated[int, Field(ge=1, le=200)],
 ):
     view = {"elev": elevation, "azim": azimuth}
     fields, neuron = read_arrays("data/surfaces.npz"), read_metrics("surfaces")
-    perceptron, solving = read_arrays("data/xor.npz"), read_metrics("xor")
+    perceptron, training = read_arrays("data/xor.npz"), read_metrics("xor")
     history = pd.read_csv("data/network/history.csv")
     predictions = pd.read_csv("data/predictions.csv")
     test = read_arrays(TEST)
@@ -67,16 +67,16 @@ def main(
         "relu": lambda: surfaces.draw_relu(fields, view),
         "cut": lambda: surfaces.draw_cut(fields),
         "descents": lambda: surfaces.draw_descents(fields, neuron),
-        "xor_snapshots": lambda: xor.draw_snapshots(perceptron, solving),
+        "xor_snapshots": lambda: xor.draw_snapshots(perceptron, training),
         "xor_losses": lambda: xor.draw_losses(perceptron),
         "history": lambda: cnn.draw_history(history, name),
         "confusion": lambda: cnn.draw_confusion(predictions, classes, name),
         "recall": lambda: cnn.draw_recall(predictions, classes, name),
-        "mistakes": lambda: cnn.draw_mistakes(test["images"], predictions, classes, name, mistakes),
+        "errors": lambda: cnn.draw_errors(test["images"], predictions, classes, name, errors),
         "filters": lambda: cnn.draw_filters(filters, name),
     }
     here = Path(__file__).parent
-    plt.switch_backend("Agg")  # a matplotlibrc in this folder may name another
+    plt.switch_backend("Agg")  # overrides a matplotlibrc in the current folder
     plt.style.use(["default", here / "figures.mplstyle"])
     for file, draw in figures.items():
         write_bytes(f"reports/figures/{file}.png", png(draw(), dpi))

@@ -1,17 +1,17 @@
-"""Sample the output, loss and gradient of one neuron over a (weight, bias) grid, and descend from
-the corner that is farthest from the target, under both losses.
+"""Sample output, loss and gradient of one neuron over a (weight, bias) grid, and run gradient
+descent on both losses from the corner farthest from the target.
 
-The neuron answers ŷ = φ(wx + b) to the input x = 1, and should answer y, the target.
+For input x = 1 the neuron outputs ŷ = φ(wx + b); the target is y.
 
 reads   params.yaml: surfaces
-writes  data/surfaces.npz              weight (n,), bias (n,), target (), and per field (n, n):
+writes  data/surfaces.npz              weight (n,), bias (n,), target (); fields (n, n), where
                                        field[i, j] belongs to weight[i], bias[j];
                                        cut_* (n,): each field along the weight at bias 0;
-                                       start (): w = b of the corner where the descents start;
+                                       start (): initial w = b of both descents;
                                        descent_l2, descent_ce: ŷ after 0, 1, … steps
         reports/metrics/surfaces.json  sum of each loss; steps of each descent, absent if it did not
                                        reach the target; fields: extremes of each loss and gradient,
-                                       and w + b at those of a gradient
+                                       and w + b at the extremes of a gradient
 """
 
 from math import tanh
@@ -33,26 +33,23 @@ def squared_error(output, target):
 
 
 def cross_entropy(z, target):
-    """CE = -(y log ŷ + (1 - y) log(1 - ŷ)) for ŷ = σ(z), stable where ŷ rounds to 0 or 1."""
+    """CE = -(y log ŷ + (1 - y) log(1 - ŷ)) for ŷ = σ(z), stable if ŷ rounds to 0 or 1."""
     return -(target * logsigmoid(z) + (1 - target) * logsigmoid(-z))
 
 
 def gradient(loss, weight):
-    """∂loss/∂w at every grid point, by automatic differentiation; the shape of weight."""
+    """∂loss/∂w at every grid point by automatic differentiation, in the shape of weight."""
     return torch.autograd.grad(loss.sum(), weight, retain_graph=True)[0]
 
 
 def sample(weight, bias, target):
-    """Every field over two (n, n) grids of weight and bias: name to tensor (n, n)."""
+    """All fields over two (n, n) grids of weight and bias: {name: tensor (n, n)}."""
     w = weight.clone().requires_grad_()
     z = w * 1 + bias  # x = 1
     y_hat = torch.sigmoid(z)
     rectified = torch.relu(z)
-    l2, ce, relu_l2 = (
-        squared_error(y_hat, target),
-        cross_entropy(z, target),
-        squared_error(rectified, target),
-    )
+    l2, relu_l2 = squared_error(y_hat, target), squared_error(rectified, target)
+    ce = cross_entropy(z, target)
     fields = {
         "sigmoid": y_hat,
         "l2": l2,
@@ -67,23 +64,23 @@ def sample(weight, bias, target):
 
 
 def l2_slope(y_hat, target):
-    """∂L2/∂z for ŷ = σ(z), on paper."""
+    """∂L2/∂z = 2 (ŷ - y) ŷ (1 - ŷ) for ŷ = σ(z)."""
     return 2 * (y_hat - target) * y_hat * (1 - y_hat)
 
 
 def ce_slope(y_hat, target):
-    """∂CE/∂z for ŷ = σ(z), on paper."""
+    """∂CE/∂z = ŷ - y for ŷ = σ(z)."""
     return y_hat - target
 
 
 def descend(slope, start, target, lr, tolerance, steps):
-    """The outputs ŷ after 0, 1, … steps of gradient descent from w = b = start, to y ± tolerance.
+    """Outputs ŷ after 0, 1, … gradient steps from w = b = start until |ŷ - y| ≤ tolerance.
 
-    `slope` is ∂loss/∂z. With x = 1 it is the gradient of weight and bias alike: z moves by both.
+    `slope` is ∂loss/∂z. For x = 1, weight and bias have the same gradient, so z changes by both.
     """
     z, outputs = 2 * start, []
     for _ in range(steps + 1):
-        outputs.append((1 + tanh(z / 2)) / 2)  # σ(z), without overflow
+        outputs.append((1 + tanh(z / 2)) / 2)  # σ(z) without overflow
         if abs(outputs[-1] - target) <= tolerance:
             break
         z -= 2 * lr * slope(outputs[-1], target)
@@ -102,7 +99,7 @@ def main(
     weight, bias = torch.meshgrid(axis, axis, indexing="ij")
     fields = sample(weight, bias, target)
 
-    # The gradients on paper, with x = 1: autograd must agree.
+    # Automatic and analytic gradients agree.
     y_hat = fields["sigmoid"]
     torch.testing.assert_close(fields["l2_grad"], l2_slope(y_hat, target))
     torch.testing.assert_close(fields["ce_grad"], ce_slope(y_hat, target))

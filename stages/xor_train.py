@@ -1,21 +1,21 @@
-"""Train a 2-2-1 perceptron on XOR: one network, step by step, with and without its hidden
-activation; then many random starts.
+"""Train a 2-2-1 perceptron on XOR: one network with and without hidden activation, then many
+random starts.
 
-The single network runs in float64, so other implementations can reproduce it to 1e-6. The random
-starts run in float32.
+The single network is computed in float64, so other implementations can reproduce it to 1e-6; the
+random starts in float32.
 
 reads   params.yaml: xor
-writes  data/xor.npz              after 0, 1, … steps: losses and linear_losses (steps + 1,),
-                                  hidden (steps + 1, 4, 2), where the four points come to lie, and
+writes  data/xor.npz              after 0, 1, … steps: losses and linear_losses (steps + 1,);
+                                  hidden (steps + 1, 4, 2), the hidden activations of the points;
                                   line (steps + 1, 3), the v1, v2, c of v1 h1 + v2 h2 + c = 0;
-                                  initial (9,): its W (row-major), b, v and c at step 0;
+                                  initial (9,): W (row-major), b, v, c at step 0;
                                   snapshots (k,), the steps to draw;
-                                  per start: final_losses and solved
-        data/xor.pth              the trained network as a state dict
-        reports/metrics/xor.json  final loss with and without the hidden activation; fraction of
-                                  starts that solve XOR, its 95 % interval, and the fractions of
-                                  unsolved starts within 0.05 of each level of stalled losses
-        reports/plots/xor.json    the two losses, for `dvc plots`
+                                  per start: final_losses, solved
+        data/xor.pth              state dict of the trained network
+        reports/metrics/xor.json  final loss with and without hidden activation; fraction of starts
+                                  that solve XOR and its 95 % interval; fractions of unsolved starts
+                                  within 0.05 of each level of stalled losses
+        reports/plots/xor.json    the two losses for `dvc plots`
 """
 
 from collections import deque
@@ -37,14 +37,15 @@ from common.weights import pack_state
 
 X = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])  # (4, 2)
 Y = torch.tensor([0.0, 1.0, 1.0, 0.0])  # (4,)
-MOST_SNAPSHOTS = 100  # more would make too tall a figure
-# Stalled losses: two points right and ŷ = ½ for two; one point right and ŷ = ⅔ or ⅓ for three.
+MAX_SNAPSHOTS = 100  # limits the height of the figure
+# Losses of stalled runs: two points correct and ŷ = ½ for the other two; one point correct and the
+# same ŷ (⅔ or ⅓) for the other three.
 LEVELS = 2 * log(2), 3 * log(3) - 2 * log(2)
 ARRAYS, NETWORK, CURVES = "data/xor.npz", "data/xor.pth", "reports/plots/xor.json"
 
 
 class Perceptrons(NamedTuple):
-    """s networks side by side: hidden weights W and biases b, output weights v and bias c."""
+    """s networks: hidden weights W and biases b, output weights v and biases c."""
 
     W: torch.Tensor  # (s, 2, 2)
     b: torch.Tensor  # (s, 2)
@@ -53,13 +54,13 @@ class Perceptrons(NamedTuple):
 
 
 def random_starts(starts, seed):
-    """Parameters as torch.nn.Linear draws them: uniform in ±1/√2, with two inputs a layer."""
+    """Initial parameters as in torch.nn.Linear: uniform in ±1/√2 for layers of two inputs."""
     generator = torch.Generator().manual_seed(seed)
     shapes = ((starts, 2, 2), (starts, 2), (starts, 2), (starts,))
     return Perceptrons(*((torch.rand(s, generator=generator) * 2 - 1) / 2**0.5 for s in shapes))
 
 
-def one_start(seed):
+def single_start(seed):
     """The initial parameters of two nn.Linear layers after torch.manual_seed(seed); s = 1."""
     torch.manual_seed(seed)
     hidden, output = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
@@ -68,39 +69,39 @@ def one_start(seed):
 
 
 def forward(networks, activation=torch.tanh):
-    """h = φ(Wx + b) and z = v·h + c, whose sigmoid is ŷ: hidden (s, 4, 2) and logits (s, 4)."""
+    """h = φ(Wx + b) and z = v·h + c, with ŷ = σ(z): hidden (s, 4, 2) and logits (s, 4)."""
     W, b, v, c = networks
     h = activation(torch.einsum("shi,pi->sph", W, X.to(W.dtype)) + b[:, None])
     return h, torch.einsum("sph,sh->sp", h, v) + c[:, None]
 
 
 def summed_loss(logits):
-    """The cross-entropy of each network, summed over the four points: (s,)."""
+    """Cross-entropy of each network, summed over the four points: (s,)."""
     targets = Y.to(logits.dtype).expand_as(logits)
     return binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
 
 
 def correct(networks, activation=torch.tanh):
-    """How many of the four points each network has on the right side: (s,)."""
+    """Correctly classified points of each network: (s,) integers in 0 … 4."""
     return ((forward(networks, activation)[1] > 0) == (Y > 0.5)).sum(1)
 
 
 def descend(networks, steps, lr, activation=torch.tanh):
     """Full-batch gradient descent; yields (networks, loss (s,)) after 0, 1, … `steps` steps.
 
-    One backward pass serves all s networks: the sum of their losses has each one's own gradient.
+    One backward pass of the summed loss gives each network its own gradient.
     """
     for step in range(steps + 1):
-        learning = Perceptrons(*(p.detach().requires_grad_() for p in networks))
-        loss = summed_loss(forward(learning, activation)[1])
+        leaves = Perceptrons(*(p.detach().requires_grad_() for p in networks))
+        loss = summed_loss(forward(leaves, activation)[1])
         yield networks, loss.detach()
         if step < steps:
-            gradients = torch.autograd.grad(loss.sum(), learning)
+            gradients = torch.autograd.grad(loss.sum(), leaves)
             networks = Perceptrons(*(p - lr * g for p, g in zip(networks, gradients, strict=True)))
 
 
-def follow(network, steps, lr, activation=torch.tanh):
-    """Descend with one network: it after 0, 1, … steps, as steps + 1 networks, and their losses."""
+def trajectory(network, steps, lr, activation=torch.tanh):
+    """One network after 0, 1, … steps, as steps + 1 networks, and their losses (steps + 1,)."""
     networks, losses = zip(*descend(network, steps, lr, activation), strict=True)
     return Perceptrons(*map(torch.cat, zip(*networks, strict=True))), torch.cat(losses)
 
@@ -112,15 +113,15 @@ def main(
     snapshot_every: Annotated[int, Field(ge=1, le=1_000_000)],
     starts: Annotated[int, Field(ge=1, le=1_000_000)],
 ):
-    if steps > MOST_SNAPSHOTS * snapshot_every:
-        least = f"should be at least {-(-steps // MOST_SNAPSHOTS)} for {steps} steps"
+    if steps > MAX_SNAPSHOTS * snapshot_every:
+        least = f"should be at least {-(-steps // MAX_SNAPSHOTS)} for {steps} steps"
         raise ParameterError("xor.snapshot_every", f"{least}, got {snapshot_every}")
-    networks, losses = follow(one_start(seed), steps, lr)
+    networks, losses = trajectory(single_start(seed), steps, lr)
     W, b, v, c = (p[-1] for p in networks)
 
-    # Affine after affine is affine, and no line separates XOR: the best is ŷ = ½ everywhere.
+    # Without activation the network is affine. No line separates XOR, so the best is ŷ = ½.
     affine = torch.nn.Identity()
-    affine_networks, affine_losses = follow(one_start(seed), steps, lr, affine)
+    affine_networks, affine_losses = trajectory(single_start(seed), steps, lr, affine)
 
     study = descend(random_starts(starts, seed), steps, lr)
     bar = tqdm(study, "steps", steps + 1, leave=False, disable=None)

@@ -1,4 +1,4 @@
-"""The reference loops run and learn: a slow or broken one would make ours look fast."""
+"""The reference loops run and learn: a slow or broken one would make the pipeline look fast."""
 
 import re
 import runpy
@@ -20,7 +20,7 @@ def lines(monkeypatch, capsys):
     return lines
 
 
-def test_the_assignments_loop_learns(images, lines):
+def test_the_notebooks_loop_learns(images, lines):
     printed = lines("notebook.py", "4")
     assert len(printed) == 4
     assert float(printed[-1].split()[-1]) > 0.5

@@ -1,4 +1,4 @@
-"""Read and write the pipeline's files. Every write is atomic and equal for equal content."""
+"""Read and write the pipeline's files. Writes are atomic; equal content gives equal bytes."""
 
 import io
 import json
@@ -10,30 +10,30 @@ import numpy as np
 
 
 class DamagedFileError(OSError):
-    """A file that is not what was written; str() says which, and what to do."""
+    """A file with unexpected content; str() is the message for users."""
 
     def __init__(self, path, reason):
-        super().__init__(f"{path}: damaged: {reason}; delete it, and `dvc repro` makes it again")
+        super().__init__(f"{path}: damaged: {reason}; delete it and run `dvc repro`")
 
 
 def write_bytes(path, content):
-    """Replace `path` by `content`, or leave it as it was: a file beside it, fsync, rename.
+    """Replace a file atomically: write a temporary file beside it, fsync, rename.
 
-    A kill may leave the file beside it, which Git ignores, and the next write takes. OSError names
-    `path`, whichever step failed.
+    A killed process may leave the temporary file; Git ignores it and the next write replaces it.
+    OSError names `path`, whichever step failed.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         if isinstance(error, OSError):
             reason = f"could not be written: {error.strerror}"
             raise type(error)(error.errno, reason, str(path)) from None
@@ -50,7 +50,7 @@ def delete(path):
 
 
 def write_rows(path, table):
-    """Write a data frame as {"rows": [...]}, the form from which `dvc plots` draws."""
+    """Write a data frame as {"rows": [...]} for `dvc plots`."""
     rows = json.loads(table.to_json(orient="records", double_precision=6))
     lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
     write_bytes(path, f'{{"rows": [\n{lines}\n]}}\n'.encode())
@@ -63,17 +63,17 @@ def write_table(path, table):
 
 
 def write_arrays(path, **arrays):
-    """Write named arrays as an uncompressed .npz, whose bytes depend on the arrays alone."""
+    """Write named arrays as an uncompressed .npz."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
 
 
 def read_arrays(path):
-    """Name to array, from an .npz; DamagedFileError where its checksums do not fit."""
+    """Read {name: array} from an .npz; DamagedFileError if its checksums do not match."""
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except Exception as error:  # bytes that are no archive may look like anything else
+        except Exception as error:  # NumPy raises many types for invalid bytes
             raise DamagedFileError(path, error) from None

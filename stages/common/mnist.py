@@ -1,4 +1,4 @@
-"""The images that download_mnist keeps."""
+"""The image files that download_mnist writes."""
 
 import numpy as np
 
@@ -20,5 +20,5 @@ def read_images(path):
 
 
 def read_names(arrays):
-    """The data set's name as people write it, and the names of its ten classes."""
+    """The data set's display name and the names of its ten classes."""
     return TITLES[str(arrays["dataset"])], arrays["classes"].tolist()

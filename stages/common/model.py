@@ -13,8 +13,8 @@ PARAMETERS = 115_690
 class DigitClassification(nn.Module):
     """Three convolution blocks, then two linear layers: images (n, 1, 28, 28) to logits (n, 10).
 
-    The softmax is inside the loss (cross_entropy takes logits). The modules' names are those of
-    the assignment, so that a state dict loads into its own class.
+    cross_entropy takes logits and applies the softmax. Module names are the assignment's, so its
+    own class can load the state dict.
     """
 
     def __init__(self):
@@ -50,12 +50,12 @@ class DigitClassification(nn.Module):
 
 
 def scale(images):
-    """Pixels (n, 28, 28) from 0 to 255 as (n, 1, 28, 28) float32 from -1 to 1."""
+    """Map pixels (n, 28, 28) in [0, 255] to (n, 1, 28, 28) float32 in [-1, 1]."""
     return images[:, None].float() / 127.5 - 1
 
 
 def fold_batch_norm(model):
-    """A copy in eval mode, with each BatchNorm folded into the layer before it."""
+    """A copy in eval mode; each BatchNorm is folded into the preceding layer."""
     model = deepcopy(model).eval()
     for k in (1, 2, 3):
         conv, bn = getattr(model, f"conv{k}"), getattr(model, f"bn{k}")

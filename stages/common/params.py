@@ -11,29 +11,29 @@ import yaml
 from pydantic import ConfigDict, validate_call
 
 PARAMS = Path("params.yaml")
-LARGEST = 20_000  # bytes of params.yaml; a larger file is a mistake and slow to parse
+LARGEST = 20_000  # characters of params.yaml; a larger file is a mistake and slow to parse
 
-brief = reprlib.Repr()  # of values from params.yaml, which may be long, or nested without end
+brief = reprlib.Repr()  # abbreviates values, which may be long or recursive
 brief.maxlevel, brief.maxstring = 2, 60
 
 
 def printable(line):
-    """A line without line feeds and terminal escape sequences, which names in YAML may contain."""
+    """Escape line feeds and terminal control sequences, which YAML keys may contain."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 class ParameterError(ValueError):
-    """A parameter that cannot be used; str() is the line to show."""
+    """An invalid parameter; str() is the message for users."""
 
     def __init__(self, name, reason):
         super().__init__(printable(f"{PARAMS}: {name}: {reason}"))
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.2, as DVC parses it, without duplicate keys.
+    """YAML 1.2, which DVC uses, without duplicate keys.
 
-    PyYAML follows YAML 1.1, where 010 is 8, 1e-05 a string and off a boolean: a stage would run
-    with other parameters than those in dvc.lock.
+    PyYAML follows YAML 1.1: 010 is 8, 1e-05 is a string, off is false. A stage would run with
+    parameters other than those in dvc.lock.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012
@@ -56,7 +56,7 @@ class Loader(yaml.SafeLoader):
         return int(text, 0 if re.match("[-+]?0[box]", text) else 10)
 
 
-# The patterns of ruamel.yaml, DVC's parser.
+# Patterns from ruamel.yaml, DVC's parser.
 for tag, pattern, first in (
     ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", "[-+]?(0b[01_]+|0o?[0-7_]+|[0-9_]+|0x[0-9a-fA-F_]+)", "-+0123456789"),
@@ -76,7 +76,7 @@ def read_text(path):
 
 
 def flatten(section):
-    """(name, value) of each member of nested mappings and lists; names are joined by dots."""
+    """Yield (dotted name, value) for each leaf of nested mappings and lists."""
     members = section.items() if isinstance(section, dict) else enumerate(section)
     for name, value in members:
         if isinstance(value, dict | list) and value:
@@ -86,7 +86,7 @@ def flatten(section):
 
 
 def read_section(section, read=read_text):
-    """The mapping under `section` of params.yaml; ParameterError if there is none."""
+    """Read a section of params.yaml as a dict; ParameterError if it is missing."""
     try:
         text = read(PARAMS)
         if len(text) > LARGEST:
@@ -98,7 +98,7 @@ def read_section(section, read=read_text):
         raise ParameterError(section, "not valid YAML: nested too deeply") from None
     except ParameterError:
         raise
-    except Exception as error:  # PyYAML raises others too, of dates and numbers that cannot be
+    except Exception as error:  # PyYAML also raises ValueError and others
         raise ParameterError(section, f"not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(params, dict) or not isinstance(params.get(section), dict):
         raise ParameterError(section, "missing: expected a section of parameters")
@@ -106,17 +106,17 @@ def read_section(section, read=read_text):
 
 
 def check_names(name, given, known):
-    """ParameterError, in one line, unless the members of a section or group are the known ones."""
+    """Raise ParameterError for a missing or unknown member of a section or group."""
     missing = [member for member in known if member not in given]
-    takes = f"{name} takes {', '.join(known)}"
+    expected = f"{name} takes {', '.join(known)}"
     if missing:
-        takes += f"; missing here: {', '.join(missing)}"
+        expected += f"; missing here: {', '.join(missing)}"
     for member in given:
         if member not in known:
-            reason = f"unknown parameter, got {brief.repr(given[member])}; {takes}"
+            reason = f"unknown parameter, got {brief.repr(given[member])}; {expected}"
             raise ParameterError(f"{name}.{member}", reason)
     if missing:
-        raise ParameterError(f"{name}.{missing[0]}", f"missing; {takes}")
+        raise ParameterError(f"{name}.{missing[0]}", f"missing; {expected}")
     for member, value in given.items():
         annotation = getattr(known[member], "annotation", None)
         for group in filter(is_dataclass, get_args(annotation)):
@@ -125,7 +125,7 @@ def check_names(name, given, known):
 
 
 def explain(error, section):
-    """A ParameterError for each value that pydantic refused."""
+    """Yield a ParameterError for each value that pydantic rejected."""
     for problem in error.errors():
         name = ".".join(map(str, (section, *problem["loc"])))
         message = problem["msg"].removeprefix("Input ")
@@ -133,7 +133,7 @@ def explain(error, section):
 
 
 def validate(main, section, given):
-    """The result of `main` for a section's parameters, after validation against its signature."""
+    """Validate a section's parameters against the signature of `main` and return its result."""
     check_names(section, given, inspect.signature(main).parameters)
-    # strict: true is not 1, and "1" is not a number. NaN and infinity are refused everywhere.
+    # strict: neither true nor "1" is accepted as 1.
     return validate_call(main, config=ConfigDict(allow_inf_nan=False, strict=True))(**given)

@@ -1,9 +1,9 @@
-"""A stage's metrics, and the provenance that ties them to what produced them.
+"""Metrics of a stage and their provenance.
 
-reports/metrics/SECTION.json holds headline metrics as numbers and details as lists, which DVC does
-not show. Its `provenance` names the stage, its parameters, and the MD5 of every file that the stage
-read and wrote. DVC alone relies on dvc.lock, which `dvc commit`, `dvc exp save` and frozen stages
-fill with parameters that did not produce the results.
+reports/metrics/SECTION.json holds headline metrics as numbers, and details as lists, which DVC does
+not display. `provenance` holds the stage, its parameters, and the MD5 of each file that it read or
+wrote. dvc.lock is no proof: `dvc commit`, `dvc exp save` and frozen stages can record parameters
+that did not produce the results.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ METRICS = "reports/metrics/"
 
 
 class StaleResultError(RuntimeError):
-    """A result that other parameters or files produced; str() is the line to show."""
+    """A result that other parameters or inputs produced; str() is the message for users."""
 
 
 def metrics_path(section):
@@ -37,7 +37,7 @@ def round_numbers(value):
 
 
 def write_metrics(section, metrics, provenance=None):
-    """Write name to number or list as JSON. FloatingPointError names a value that is not finite."""
+    """Write {name: number or list} as JSON; FloatingPointError for a non-finite value."""
     path = metrics_path(section)
     for name, value in flatten(metrics):
         if isinstance(value, float) and not math.isfinite(value):
@@ -47,7 +47,7 @@ def write_metrics(section, metrics, provenance=None):
 
 
 def read_metrics(section, read=read_text):
-    """The metrics of a section: name to number or list."""
+    """The metrics of a section: {name: number or list}."""
     try:
         return json.loads(read(metrics_path(section)))
     except ValueError as error:
@@ -55,15 +55,13 @@ def read_metrics(section, read=read_text):
 
 
 def md5_of(path):
-    """The MD5 of a file: the checksum in dvc.lock."""
+    """The MD5 of a file, which dvc.lock uses, too."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def list_files(stage, kinds):
-    """The files under data/ and reports/ that dvc.yaml lists for a stage; a folder stands for the
-    files in it.
-    """
+    """Paths under data/ and reports/ that dvc.yaml lists for a stage, folders expanded."""
     entry = yaml.safe_load(read_text("dvc.yaml"))["stages"].get(stage, {})
     entries = (item for kind in kinds for item in entry.get(kind, []))
     paths = [Path(next(iter(item)) if isinstance(item, dict) else item) for item in entries]
@@ -73,18 +71,18 @@ def list_files(stage, kinds):
 
 
 def describe_run(stage, params, read, metrics):
-    """The provenance of a finished stage; `read` is path to MD5, `metrics` its own metrics file."""
+    """The provenance of a finished stage; `read` maps paths to MD5s, `metrics` is its own file."""
     written = list_files(stage, ("outs", "metrics", "plots"))
     writes = {path.as_posix(): md5_of(path) for path in written if path != Path(metrics)}
     return {"stage": stage, "params": params, "reads": read, "writes": writes}
 
 
 def check(sections, read=read_text, digest=md5_of):
-    """StaleResultError unless the results of these sections belong to params.yaml, to the files
-    that they name, and to each other. A section without metrics is skipped.
+    """Raise StaleResultError unless the results of these sections match params.yaml, the files in
+    their provenance, and each other. Sections without metrics are skipped.
 
-    `read` gives the text of a path and `digest` its MD5, or None if it is unknown: a Git revision
-    has no files under data/.
+    read(path) returns a file's text; digest(path) its MD5, or None if unknown: Git revisions
+    contain no files under data/.
     """
     known = {}
     for section in sections:
@@ -96,17 +94,17 @@ def check(sections, read=read_text, digest=md5_of):
         if not metrics.get("provenance"):
             raise DamagedFileError(path, "it has no provenance")
         (made,) = metrics["provenance"]
-        again = f"`dvc repro --force --single-item {made['stage']}` replaces it"
+        rerun = f"run `dvc repro --force --single-item {made['stage']}`"
         now, then = dict(flatten(read_section(section, read))), dict(flatten(made["params"]))
         for name in [*now, *(then.keys() - now.keys())]:
             if name not in now or name not in then or now[name] != then[name]:
                 old, new = (brief.repr(p[name]) if name in p else "absent" for p in (then, now))
                 found = f"computed with {section}.{name} {old}, params.yaml has {new}"
-                hint = f"(`dvc unfreeze {made['stage']}` first if it is frozen)"
-                raise StaleResultError(printable(f"{path}: stale: {found}; {again} {hint}"))
+                hint = f"(after `dvc unfreeze {made['stage']}` if it is frozen)"
+                raise StaleResultError(printable(f"{path}: stale: {found}; {rerun} {hint}"))
         for file, md5 in (made["reads"] | made["writes"]).items():
             found = known.setdefault(file, digest(file) or md5)
             if found != md5 and file in made["writes"]:
                 raise DamagedFileError(file, f"its MD5 is {found}, {made['stage']} wrote {md5}")
             if found != md5:
-                raise StaleResultError(f"{path}: stale: computed from another {file}; {again}")
+                raise StaleResultError(f"{path}: stale: computed from another {file}; {rerun}")

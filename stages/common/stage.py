@@ -1,14 +1,13 @@
-"""Run a stage: validate its parameters, check the results that it reads, write its metrics."""
+"""Run a stage: validate its parameters, check its inputs, write its metrics and provenance."""
 
 import inspect
 import os
 import sys
 import time
 from contextlib import contextmanager, suppress
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 
-import psutil
 from pydantic import ValidationError
 
 from common.params import PARAMS, ParameterError, explain, read_section, validate
@@ -25,17 +24,17 @@ from common.results import (
 
 
 def stop(status, *lines):
-    """End the process with lines on standard error and an exit status."""
+    """Print lines to standard error and exit with this status."""
     print(*lines, sep="\n", file=sys.stderr)
     sys.exit(status)
 
 
 @contextmanager
 def exit_on_user_error(section):
-    """End the process on an error that a user can fix, with one line on standard error.
+    """Turn an error that users can fix into one line on standard error and an exit status.
 
-    The exit status is 2 for an invalid parameter, 1 for a file that cannot be read or written, for
-    stale results and for a result that is not finite, 130 for Ctrl-C.
+    The status is 2 for an invalid parameter; 1 for an unreadable or unwritable file, stale results
+    or a non-finite result; 130 for Ctrl-C.
     """
     try:
         yield
@@ -48,7 +47,7 @@ def exit_on_user_error(section):
     except RecursionError:
         stop(2, f"{PARAMS}: nested without end")
     except FileNotFoundError as error:
-        stop(1, f"{error.filename}: not found; `dvc repro` makes what a stage reads")
+        stop(1, f"{error.filename}: not found; run `dvc repro` to create it")
     except FloatingPointError as error:
         stop(1, f"{error}: try smaller numbers in {section}, of {PARAMS}")
     except OSError as error:
@@ -56,30 +55,32 @@ def exit_on_user_error(section):
         stop(1, f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
-        os._exit(130)  # at once: torch takes a second to shut down, and no file is half-written
+        os._exit(130)  # without torch's shutdown, which takes a second; writes are atomic
 
 
 def refuse_links():
-    """End the process if a folder of outputs is a symbolic link: DVC fails on it after the run."""
-    for path in (path for top in ("data", "reports") for path in (Path(top), *Path(top).glob("*"))):
+    """Exit if an output folder is a symbolic link, because DVC would fail on it after the run."""
+    tops = Path("data"), Path("reports")
+    for path in (*tops, *(path for top in tops for path in top.glob("[!.]*"))):
         if path.is_symlink() and not path.is_file():
-            reason = "DVC does not track files behind a symbolic link; to use another disk: "
-            stop(1, f"{path}: {reason}dvc cache dir /its/path && dvc config cache.type symlink")
+            reason = "DVC does not track files behind a symbolic link; to use another disk, run"
+            stop(1, f"{path}: {reason} dvc cache dir /its/path && dvc config cache.type symlink")
 
 
 def run(main, section):
-    """Call `main` with its section of params.yaml, and write the metrics that it returns.
+    """Call `main` with its section of params.yaml and write the metrics that it returns.
 
-    Before, check that the results that it reads belong to their parameters.
+    First validate the parameters, then check that the results it reads match their own parameters.
     """
+    started = time.monotonic()
     refuse_links()
-    stage, read = Path(inspect.getfile(inspect.unwrap(main))).stem, {}
+    stage, md5, read = Path(inspect.getfile(inspect.unwrap(main))).stem, cache(md5_of), {}
 
     @wraps(main)
     def checked_main(**valid):
         files = [path.as_posix() for path in list_files(stage, ["deps"])]
-        check(Path(file).stem for file in files if file.startswith(METRICS))
-        read.update((file, md5_of(file)) for file in files)
+        check([Path(file).stem for file in files if file.startswith(METRICS)], digest=md5)
+        read.update((file, md5(file)) for file in files)
         return main(**valid)
 
     with exit_on_user_error(section):
@@ -88,17 +89,17 @@ def run(main, section):
         if metrics is not None:
             provenance = describe_run(stage, params, read, metrics_path(section))
             write_metrics(section, metrics, provenance)
-    note_time()
-
-
-def note_time():
-    """Save the stage's run time in seconds for `make why`, if DVC runs it.
-
-    The file is .dvc/tmp/times/STAGE, ignored by Git and DVC. DVC_ROOT is the original repository
-    where `dvc exp run --temp` runs the stage in a copy.
-    """
     if "DVC_ROOT" in os.environ:
-        path = Path(os.environ["DVC_ROOT"], ".dvc/tmp/times", Path(sys.argv[0]).stem)
-        with suppress(OSError, psutil.Error):
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(f"{time.time() - psutil.Process().create_time():.1f}\n")
+        save_duration(stage, time.monotonic() - started)
+
+
+def save_duration(stage, seconds):
+    """Save a stage's duration for the estimates of `make why`.
+
+    The file is .dvc/tmp/times/STAGE, ignored by Git and DVC. Under `dvc exp run --temp` DVC_ROOT is
+    the original repository.
+    """
+    path = Path(os.environ["DVC_ROOT"], ".dvc/tmp/times", stage)
+    with suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{seconds:.1f}\n")

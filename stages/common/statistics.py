@@ -1,10 +1,10 @@
-"""Statistics of counts and predictions."""
+"""Statistics of predictions."""
 
 from math import sqrt
 
 
 def wilson_interval(successes, trials, z=1.959964):
-    """The Wilson score interval of a proportion, (low, high); 95 % for the default z.
+    """Wilson score interval (low, high) of a proportion; 95 % for the default z.
 
     Wilson (1927), Probable inference, the law of succession, and statistical inference.
     """
@@ -14,7 +14,7 @@ def wilson_interval(successes, trials, z=1.959964):
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def surest_mistakes(predictions, count):
-    """The rows whose predicted class is not the actual one, the most confident first."""
-    wrong = predictions[predictions["actual"] != predictions["predicted"]]
-    return wrong.sort_values("probability", ascending=False, kind="stable").head(count)
+def most_confident_errors(predictions, count):
+    """Misclassified rows, most confident first."""
+    errors = predictions[predictions["actual"] != predictions["predicted"]]
+    return errors.sort_values("probability", ascending=False, kind="stable").head(count)

@@ -4,17 +4,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from common.statistics import surest_mistakes, wilson_interval
+from common.statistics import most_confident_errors, wilson_interval
 
 SPLITS = {
-    "train": ("C0", "training, while it learns"),
+    "train": ("C0", "training, in train mode"),
     "val": ("C1", "validation"),
     "test": ("C2", "test"),
 }
 
 
 def draw_history(history, name):
-    """Loss and accuracy per epoch, each with all splits in one chart."""
+    """Loss and accuracy of all splits per epoch."""
     figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9.6, 3.7))
     for split, (color, label) in SPLITS.items():
         if history[f"{split}_loss"].notna().any():
@@ -32,24 +32,23 @@ def draw_history(history, name):
     accuracies.yaxis.set_major_formatter(PercentFormatter(1))
     last = history.iloc[-1]
     other = "train" if np.isnan(last["val_loss"]) else "val"
-    beside = f"at the end, {SPLITS[other][1].split(',')[0]}"
-    losses.set_title(f"Test loss {last['test_loss']:.4f} {beside} {last[f'{other}_loss']:.4f}")
-    accuracies.set_title(
-        f"Test accuracy {last['test_acc']:.2%} {beside} {last[f'{other}_acc']:.2%}"
-    )
+    label = SPLITS[other][1].split(",")[0]
+    loss, accuracy = last[f"{other}_loss"], last[f"{other}_acc"]
+    losses.set_title(f"Final loss: test {last['test_loss']:.4f}, {label} {loss:.4f}")
+    accuracies.set_title(f"Final accuracy: test {last['test_acc']:.2%}, {label} {accuracy:.2%}")
     accuracies.legend(loc="lower right")
-    figure.suptitle(f"Learning {name}, epoch by epoch", x=0.01, ha="left")
+    figure.suptitle(f"Training on {name}", x=0.01, ha="left")
     return figure
 
 
 def draw_confusion(predictions, classes, name):
-    """How often each class was taken for each other; the mistakes alone are coloured."""
+    """The confusion matrix; only errors are coloured."""
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (predictions["actual"], predictions["predicted"]), 1)
     figure, axes = plt.subplots(figsize=(6.6, 6.2))
-    wrong = np.where(np.eye(len(classes)), 0, counts)
-    most = max(1, wrong.max())
-    axes.imshow(np.where(wrong, wrong, np.nan), cmap="Oranges", vmin=0, vmax=1.5 * most)
+    errors = np.where(np.eye(len(classes)), 0, counts)
+    most = max(1, errors.max())
+    axes.imshow(np.where(errors, errors, np.nan), cmap="Oranges", vmin=0, vmax=1.5 * most)
     for actual, predicted in np.argwhere(counts):
         look = {"ha": "center", "va": "center", "fontsize": 8, "color": "black"}
         if actual == predicted:
@@ -64,25 +63,25 @@ def draw_confusion(predictions, classes, name):
     axes.set_yticks(edges, minor=True)
     axes.grid(which="minor")
     axes.tick_params(which="minor", length=0)
-    axes.set_title(f"{name}: {wrong.sum():,} of {counts.sum():,} test images off the diagonal")
+    axes.set_title(f"{name}: {errors.sum():,} of {counts.sum():,} test images misclassified")
     return figure
 
 
 def label_classes(axis, classes):
-    """A tick for each class; slanted where the names are words."""
+    """One tick per class; long names on the x-axis are rotated."""
     words = max(map(len, classes)) > 2
     turn = {"rotation": 45, "ha": "right"} if words and axis.axis_name == "x" else {}
     axis.set_ticks(range(len(classes)), classes, **turn)
 
 
 def draw_recall(predictions, classes, name):
-    """Recall of each class with its interval, and the accuracy over all of them."""
+    """Recall of each class with its 95 % interval, and the overall accuracy."""
     right = predictions["actual"] == predictions["predicted"]
     counts = right.groupby(predictions["actual"]).agg(["sum", "size"])
     recall = counts["sum"] / counts["size"]
     intervals = np.array([wilson_interval(*row) for row in counts.to_numpy()])
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    axes.axvline(right.mean(), color="C2", label=f"accuracy over all classes, {right.mean():.2%}")
+    axes.axvline(right.mean(), color="C2", label=f"overall accuracy, {right.mean():.2%}")
     axes.errorbar(
         recall,
         counts.index,
@@ -90,23 +89,23 @@ def draw_recall(predictions, classes, name):
         fmt="o",
         markersize=6,
         elinewidth=1.4,
-        label="recall, with its 95% interval",
+        label="recall with 95% interval",
     )
     label_classes(axes.yaxis, classes)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axes.set(xlabel="recall: share of the class that was recognised", ylabel="class")
+    axes.set(xlabel="recall: correct fraction of the class", ylabel="class")
     within = ((intervals[:, 0] <= right.mean()) & (right.mean() <= intervals[:, 1])).sum()
     outcome = "every class" if within == len(classes) else f"{within} of {len(classes)} classes"
-    axes.set_title(f"{name}: the accuracy lies within the interval of {outcome}")
+    axes.set_title(f"{name}: overall accuracy inside the interval of {outcome}")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
 
-def draw_mistakes(images, predictions, classes, name, count):
-    """The mistakes made with the greatest confidence, each with both classes and its p."""
-    wrong = (predictions["actual"] != predictions["predicted"]).sum()
-    worst = surest_mistakes(predictions, count)
+def draw_errors(images, predictions, classes, name, count):
+    """The most confident errors, each with its classes and the predicted one's probability."""
+    total = (predictions["actual"] != predictions["predicted"]).sum()
+    worst = most_confident_errors(predictions, count)
     columns = 8
     rows = max(1, -(-len(worst) // columns))
     figure, grid = plt.subplots(rows, columns, figsize=(10, 1.6 * rows + 0.4), squeeze=False)
@@ -115,20 +114,20 @@ def draw_mistakes(images, predictions, classes, name, count):
     for axes, (index, row) in zip(grid.flat, worst.iterrows(), strict=False):
         axes.imshow(images[index], cmap="gray_r")
         actual, predicted = classes[int(row["actual"])], classes[int(row["predicted"])]
-        title = f"{actual} taken for {predicted}\np = {row['probability']:.3f}"
+        title = f"{actual} read as {predicted}\np = {row['probability']:.3f}"
         axes.set_title(title, fontsize=8, fontweight="normal", loc="center")
-    shown = f"the {len(worst)} surest of" if len(worst) < wrong else "all"
-    figure.suptitle(f"{name}: {shown} {wrong} mistakes on the test set", x=0.01, ha="left")
+    shown = f"the {len(worst)} most confident of" if len(worst) < total else "all"
+    figure.suptitle(f"{name}: {shown} {total} errors on the test set", x=0.01, ha="left")
     return figure
 
 
 def draw_filters(weights, name):
-    """The 32 filters (32, 1, 5, 5) of the first layer, each on its own scale."""
+    """The filters (32, 1, 5, 5) of the first layer, each with its own scale."""
     figure, grid = plt.subplots(4, 8, figsize=(8, 4.4))
     for axes, kernel in zip(grid.flat, weights[:, 0], strict=True):
         largest = abs(kernel).max()
         axes.imshow(kernel, cmap="coolwarm", vmin=-largest, vmax=largest)
         axes.set_axis_off()
-    title = f"The 32 filters of the first layer, learned from {name}: blue is negative"
+    title = f"The 32 filters of the first layer, trained on {name}; blue is negative"
     figure.suptitle(title, x=0.01, ha="left")
     return figure

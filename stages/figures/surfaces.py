@@ -8,14 +8,14 @@ LOSSES = {"l2": ("C0", "L2"), "ce": ("C3", "cross-entropy")}
 
 
 def draw_surface(axes, surfaces, name, title, view):
-    """One field as a surface; gradients in two colours that meet at zero."""
+    """A field as a surface; gradients use a diverging colour map centred at zero."""
     field = surfaces[name]
     look = {"cmap": "viridis"}
     if name.endswith("grad"):
         largest = abs(field).max()
         look = {"cmap": "coolwarm", "vmin": -largest, "vmax": largest}
     weight, bias = surfaces["weight"][:, None], surfaces["bias"][None]
-    # Antialiased faces would show hairlines between them; plots.py smooths the edges.
+    # Antialiasing shows hairlines between faces; plots.py smooths the edges instead.
     axes.plot_surface(
         weight, bias, field, rcount=60, ccount=60, linewidth=0, antialiased=False, **look
     )
@@ -24,7 +24,7 @@ def draw_surface(axes, surfaces, name, title, view):
     axes.set(xlabel="weight w", ylabel="bias b")
     axes.set_title(title, y=0.98)
     if not name.endswith("grad"):
-        axes.set_zlim(0, 1.001 * field.max())  # with a tick at 1.0, which σ does not reach
+        axes.set_zlim(0, 1.001 * field.max())  # includes the tick 1.0, which σ does not reach
     axes.zaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(labelsize=7, pad=-1)
     axes.tick_params("z", pad=3)
@@ -34,29 +34,29 @@ def draw_surface(axes, surfaces, name, title, view):
 
 
 def draw_sigmoid(surfaces, view):
-    """The sigmoid neuron: output, and loss and gradient for L2 and for cross-entropy."""
+    """The sigmoid neuron: output, and loss and gradient of L2 and cross-entropy."""
     figure = plt.figure(figsize=(10, 6))
-    # The layout does not count the labels of 3-D axes: room for the lowest ones.
+    # The layout engine ignores the labels of 3-D axes; leave room for the lowest ones.
     figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
     grid = figure.add_gridspec(2, 3, width_ratios=(1.35, 1, 1))
     l2_grad, ce_grad = (abs(surfaces[f"{name}_grad"]).max() for name in ("l2", "ce"))
     panels = [
         (grid[:, 0], "sigmoid", "Output ŷ = σ(w + b)"),
-        (grid[0, 1], "l2", f"L2: flat far away, at most {surfaces['l2'].max():.2f}"),
-        (grid[0, 2], "l2_grad", f"∂L2/∂w: 0 far away, at most ±{l2_grad:.3f}"),
-        (grid[1, 1], "ce", f"CE: keeps rising, at least {surfaces['ce'].min():.2f}"),
-        (grid[1, 2], "ce_grad", f"∂CE/∂w: stays, up to ±{ce_grad:.2f}"),
+        (grid[0, 1], "l2", f"L2: saturates, at most {surfaces['l2'].max():.2f}"),
+        (grid[0, 2], "l2_grad", f"∂L2/∂w: vanishes, at most ±{l2_grad:.3f}"),
+        (grid[1, 1], "ce", f"CE: keeps growing, at least {surfaces['ce'].min():.2f}"),
+        (grid[1, 2], "ce_grad", f"∂CE/∂w: does not vanish, up to ±{ce_grad:.2f}"),
     ]
     for place, name, title in panels:
         draw_surface(figure.add_subplot(place, projection="3d"), surfaces, name, title, view)
     neuron = f"One sigmoid neuron, input 1, target {surfaces['target']:g}"
-    title = f"{neuron}: L2 goes flat, cross-entropy (CE) does not"
+    title = f"{neuron}: L2 saturates, cross-entropy (CE) does not"
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def draw_relu(surfaces, view):
-    """The worked example: a ReLU neuron under the L2 loss."""
+    """The assignment's worked example: a ReLU neuron with L2 loss."""
     figure = plt.figure(figsize=(10, 3.7))
     panels = [
         ("relu", "Output ŷ = max(0, w + b)"),
@@ -89,18 +89,18 @@ def draw_cut(surfaces):
         axes.set_xlabel("weight w, at bias b = 0")
     loss, slope = panels
     loss.set(ylabel="loss", ylim=0)
-    loss.set_title("Loss: L2 levels off, cross-entropy keeps rising")
+    loss.set_title("Loss: L2 saturates, cross-entropy keeps growing")
     slope.axhline(0, color=plt.rcParams["axes.edgecolor"], linewidth=0.8)
     slope.set_ylabel("∂loss/∂w")
-    slope.set_title("Gradient: L2's fades away, cross-entropy's stays")
+    slope.set_title("Gradient: L2's vanishes, cross-entropy's does not")
     loss.legend(loc="upper center")
-    title = f"One cut through both surfaces, target {surfaces['target']:g}"
+    title = f"Cross-section of both surfaces, target {surfaces['target']:g}"
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def draw_descents(surfaces, metrics):
-    """The neuron's output while it descends from the far corner, under each loss."""
+    """The neuron's output during gradient descent on each loss, from the farthest corner."""
     figure, axes = plt.subplots(figsize=(9.6, 3.4))
     target, start = surfaces["target"], surfaces["start"]
     axes.axhline(target, color=plt.rcParams["axes.edgecolor"], linestyle=":", linewidth=1.2)
@@ -108,13 +108,13 @@ def draw_descents(surfaces, metrics):
     for name, (color, label) in LOSSES.items():
         outputs = surfaces[f"descent_{name}"]
         arrived = f"{name}_steps" in metrics
-        took = f"{label} {'arrives after' if arrived else 'is still away after'}"
-        arrivals.append(f"{took} {len(outputs) - 1:,} steps")
+        verb = "reaches the target after" if arrived else "misses the target after"
+        arrivals.append(f"{label} {verb} {len(outputs) - 1:,} steps")
         axes.plot(range(1, len(outputs)), outputs[1:], color=color, label=label)
         axes.plot(len(outputs) - 1, outputs[-1], "o" if arrived else ">", color=color)
     axes.annotate("target", (1, target), (0, 5), textcoords="offset points")
     axes.set(xscale="log", xlabel="gradient step (logarithmic)", ylabel="output ŷ")
     axes.set_ylim(min(target, both.min()) - 0.05, max(target, both.max()) + 0.05)
-    axes.set_title(f"From w = b = {start:g}: {' and '.join(reversed(arrivals))}")
+    axes.set_title(f"From w = b = {start:g}: {', '.join(reversed(arrivals))}")
     axes.legend(loc="center left", bbox_to_anchor=(0.35, 0.55))
     return figure

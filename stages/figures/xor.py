@@ -1,25 +1,25 @@
-"""Figures of the perceptron that learns XOR."""
+"""Figures of the XOR perceptron."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patheffects import withStroke
 
-CLASSES = ["C0", "C1"]  # the colours of the answers 0 and 1
-POINTS = {"(0, 0)": 0, "(0, 1)": 1, "(1, 0)": 1, "(1, 1)": 0}  # inputs and what XOR answers
+CLASSES = ["C0", "C1"]  # colours of the labels 0 and 1
+POINTS = {"(0, 0)": 0, "(0, 1)": 1, "(1, 0)": 1, "(1, 1)": 0}  # input to label
 
 
 def draw_hidden_plane(axes, hidden, line):
-    """The four points' images (4, 2), and the regions on both sides of the line (3,)."""
+    """The hidden activations (4, 2) of the points, and the half-planes of the line (3,)."""
     h = np.linspace(-1.25, 1.25, 251)
-    answer = line[0] * h[None, :] + line[1] * h[:, None] + line[2] > 0
+    predicted = line[0] * h[None, :] + line[1] * h[:, None] + line[2] > 0
     edges = (h[0], h[-1], h[0], h[-1])
     regions = ListedColormap(CLASSES)
-    axes.imshow(answer, origin="lower", extent=edges, cmap=regions, vmin=0, vmax=1, alpha=0.25)
+    axes.imshow(predicted, origin="lower", extent=edges, cmap=regions, vmin=0, vmax=1, alpha=0.25)
     axes.axline(*two_points(line), color=plt.rcParams["text.color"], linewidth=1.2)
-    for answer, (x, y) in zip(POINTS.values(), hidden, strict=True):
+    for label, (x, y) in zip(POINTS.values(), hidden, strict=True):
         look = {"markeredgecolor": plt.rcParams["axes.facecolor"], "markersize": 9}
-        axes.plot(x, y, "os"[answer], color=CLASSES[answer], **look)
+        axes.plot(x, y, "os"[label], color=CLASSES[label], **look)
     for label, (x, y), below in place_labels(hidden):
         align = "left" if x < -0.6 else "right" if x > 0.6 else "center"
         shift = ({"left": -8, "right": 8}.get(align, 0), -8 if below else 8)
@@ -31,8 +31,9 @@ def draw_hidden_plane(axes, hidden, line):
 
 
 def place_labels(hidden):
-    """A label for each of the points (4, 2), where it is, and whether it is written below: on the
-    side away from the next point. Points that have met share one.
+    """Yield text, position and whether it goes below, for points (4, 2).
+
+    A label goes on the side away from the nearest point. Coinciding points share a label.
     """
     gaps = np.linalg.norm(hidden[:, None] - hidden, axis=2) + np.diag([np.inf] * len(hidden))
     for k, label in enumerate(POINTS):
@@ -44,14 +45,14 @@ def place_labels(hidden):
 
 
 def two_points(line):
-    """Two points of v1 h1 + v2 h2 + c = 0: the one next to the origin, and one along it."""
+    """Two points of v1 h1 + v2 h2 + c = 0; the first is the closest to the origin."""
     normal, c = line[:2], line[2]
     foot = -c * normal / (normal @ normal)
     return foot, foot + np.array([-normal[1], normal[0]])
 
 
 def draw_snapshots(xor, metrics):
-    """Where the hidden layer puts the four points, and the output layer's line, step by step."""
+    """The hidden activations of the four points and the output layer's line at each snapshot."""
     columns = 4
     steps = xor["snapshots"]
     rows = -(-(len(steps) + 1) // columns)
@@ -63,10 +64,8 @@ def draw_snapshots(xor, metrics):
         draw_hidden_plane(axes, hidden, line)
         axes.set_title(f"step {step:,}: loss {loss:.3g}", fontsize=9)
     legend = panels[len(steps)]
-    for answer, marker in enumerate("os"):
-        legend.plot(
-            [], [], marker, color=CLASSES[answer], markersize=9, label=f"XOR answers {answer}"
-        )
+    for label, marker in enumerate("os"):
+        legend.plot([], [], marker, color=CLASSES[label], markersize=9, label=f"XOR = {label}")
     legend.plot(
         [],
         [],
@@ -74,34 +73,32 @@ def draw_snapshots(xor, metrics):
         linewidth=1.2,
         label="v₁h₁ + v₂h₂ + c = 0, where ŷ = ½",
     )
-    legend.legend(loc="center left", title="In the plane of the two hidden units", alignment="left")
+    legend.legend(loc="center left", title="Plane of the two hidden units", alignment="left")
     for axes in panels[len(steps) :]:
         axes.set_axis_off()
     solved = metrics["runs"][0]["correct"] == len(POINTS)
-    outcome = (
-        "until one line separates them" if solved else "but not yet to where a line separates them"
-    )
-    title = f"XOR: the hidden layer moves the four points {outcome}"
+    outcome = "makes" if solved else "does not yet make"
+    title = f"XOR: the hidden layer {outcome} the four points linearly separable"
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def draw_losses(xor):
-    """The loss with and without the hidden activation, and where the random starts end."""
+    """The loss with and without hidden activation, and the final losses of the random starts."""
     guide = {"color": plt.rcParams["axes.edgecolor"], "linestyle": ":", "linewidth": 1.2}
     figure, (curves, ends) = plt.subplots(1, 2, figsize=(9.6, 3.7))
     curves.plot(xor["losses"], label="tanh hidden layer")
     curves.plot(xor["linear_losses"], color="C3", label="no hidden activation")
     curves.axhline(4 * np.log(2), **guide)
     curves.annotate(
-        "4 ln 2: every answer is ½",
+        "4 ln 2: all outputs are ½",
         (len(xor["losses"]), 4 * np.log(2)),
         (0, 5),
         textcoords="offset points",
         ha="right",
     )
     curves.set(xlabel="step", ylabel="loss, summed over the four points", ylim=0)
-    curves.set_title(f"Without tanh the loss stops at {xor['linear_losses'].min():.4f}")
+    curves.set_title(f"Without tanh the loss converges to {xor['linear_losses'].min():.4f}")
     curves.legend(loc="center right")
 
     final, solved = xor["final_losses"], xor["solved"]
@@ -111,7 +108,7 @@ def draw_losses(xor):
         bins,
         stacked=True,
         color=["C0", "C3"],
-        label=["solve XOR", "do not"],
+        label=["solved", "not solved"],
     )
     for k in (1, 2):
         level = 2 * k * np.log(2)

@@ -1,7 +1,7 @@
-"""Data augmentation: each image gets its own random affine and elastic distortion.
+"""Data augmentation: a random affine and elastic distortion per image.
 
-The pixel at p of a distorted image is sampled from the original at Σ_k c_k φ_k(p). The basis φ
-holds x, y, 1 and Gaussian bumps on a grid, whose random coefficients move neighbouring pixels
+Pixel p of a distorted image is sampled from the original at Σ_k c_k φ_k(p). The basis φ consists of
+x, y, 1 and Gaussian bumps on a grid; random coefficients of the bumps move neighbouring pixels
 together (Simard et al. 2003, Best practices for convolutional neural networks, section 2).
 """
 
@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from torch.nn.functional import grid_sample
 
 SIDE = 28  # pixels
-SPACING = 4  # pixels between two bumps, and the standard deviation of each
+SPACING = 4  # distance and standard deviation of the bumps, pixels
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -31,11 +31,11 @@ class Augment:
 
 
 def draw_distortions(count, augment, generator):
-    """Random coefficients (count, 2, 3 or 84) of the basis, for x and y of the sampled point.
+    """Random coefficients (count, 2, 3 or 84) of the basis for x and y of the sampled points.
 
-    Uniform draws: translation in ±shift (whole pixels), rotation (degrees), shear, and the scale of
-    each side in exp(±scale). `elastic` is the standard deviation of a pixel's displacement along
-    each axis (pixels); without it, the bumps have no coefficients.
+    Uniform: translation ±shift (whole pixels), rotation (degrees), shear, and the logarithm of each
+    side's scale. Normal: bumps; `elastic` is the standard deviation of a pixel's displacement along
+    each axis (pixels). If it is 0, the bumps are omitted.
     """
     options = {"generator": generator, "device": generator.device}
     draws = 2 * torch.rand(6, count, **options) - 1
@@ -55,8 +55,8 @@ def draw_distortions(count, augment, generator):
 
 
 def draw_epoch(augment, first_step, batches, steps, batch_size, generator):
-    """Coefficients (batch_size, 2, 3 or 84) for each of the `batches` steps from `first_step` on;
-    None for a step without augmentation.
+    """Coefficients (batch_size, 2, 3 or 84) for `batches` steps from `first_step` on; None for
+    steps without augmentation.
     """
     augmented = round(augment.until * steps) if augment else 0
     count = min(max(augmented - first_step, 0), batches)
@@ -68,7 +68,7 @@ def draw_epoch(augment, first_step, batches, steps, batch_size, generator):
 
 @cache
 def basis(device):
-    """The basis (84, 784) at each pixel: x and y (pixels from the centre), 1, and 81 bumps."""
+    """The basis (84, 784) at every pixel: x and y (pixels from the centre), 1, 81 bumps."""
     position = torch.arange(SIDE, device=device) - (SIDE - 1) / 2
     y, x = torch.cartesian_prod(position, position).T  # (784,)
     centre = torch.arange(-SIDE // 2 - 2, SIDE // 2 + 3, SPACING, device=device)
@@ -79,9 +79,9 @@ def basis(device):
 
 
 def distort(images, coefficients):
-    """Distorted copies of images (n, 28, 28) float32; pixels from outside an image are 0.
+    """Distorted copies of images (n, 28, 28) float32, padded with zeros.
 
-    torchvision distorts a whole batch alike (vision issue 8484), hence grid_sample.
+    torchvision applies one distortion per batch (vision issue 8484), hence grid_sample.
     """
     points = coefficients @ basis(images.device)[: coefficients.shape[2]]  # (n, 2, 784), in pixels
     grid = points.view(-1, 2, SIDE, SIDE).permute(0, 2, 3, 1) / (SIDE / 2)

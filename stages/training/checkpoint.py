@@ -1,8 +1,8 @@
-"""The checkpoint of a running training: an interrupted run continues from its last epoch.
+"""Checkpoint of a training run: an interrupted run continues after its last epoch.
 
-It is one file, .dvc/tmp/training/KEY, ignored by Git and DVC. KEY is the SHA-256 of everything that
-the result depends on, so a run never loads the checkpoint of another one. The file starts with the
-SHA-256 of its content. It is replaced atomically after each epoch and removed at the end.
+The file is .dvc/tmp/training/KEY, ignored by Git and DVC. KEY is the SHA-256 of everything that the
+result depends on, so no other run loads it. The file starts with the SHA-256 of its content. It is
+replaced atomically after each epoch and removed at the end.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ STAGES = Path(__file__).resolve().parent.parent
 
 
 def make_key(files, *settings):
-    """The SHA-256 of data files, settings, versions, CPU capabilities, the GPU's name, and all
-    imported code under stages/.
+    """SHA-256 of data files, settings, versions, CPU capabilities, GPU and imported code under
+    stages/.
     """
     modules = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     code = sorted(path for path in modules if path and STAGES in Path(path).resolve().parents)
@@ -38,14 +38,14 @@ def make_key(files, *settings):
 
 
 class Checkpoint:
-    """The history of a run and the state of its parts: objects with a state_dict, by name.
+    """Saves the history and the state_dict of each part (keyword arguments).
 
-    Of two identical runs at once, only the first one has a checkpoint.
+    Of two identical concurrent runs, only the first has a checkpoint.
     """
 
     def __init__(self, key, **parts):
         self.key, self.parts = key, parts
-        # `dvc exp run --temp` runs in a temporary copy of the project; DVC_ROOT is the original.
+        # DVC_ROOT is the original repository if `dvc exp run --temp` runs in a copy.
         self.path = Path(os.environ.get("DVC_ROOT", ".")) / ".dvc/tmp/training" / key
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(f"{self.path}.lock")
@@ -55,15 +55,15 @@ class Checkpoint:
             print("an identical run is in progress; this one saves no checkpoint", file=sys.stderr)
 
     def load(self, device="cpu"):
-        """Restore all parts; return the history, [] without a checkpoint.
+        """Restore all parts and return the history; [] if there is no checkpoint.
 
-        A damaged or foreign file is moved aside.
+        An invalid file is renamed to KEY.damaged.
         """
         if not self.lock.is_locked or not self.path.exists():
             return []
         content = self.path.read_bytes()
         if hashlib.sha256(content[32:]).digest() == content[:32]:
-            with suppress(UnpicklingError):  # weights_only refuses to run pickled code
+            with suppress(UnpicklingError):  # weights_only rejects pickled code
                 saved = torch.load(io.BytesIO(content[32:]), device, weights_only=True)
                 if saved["key"] == self.key:
                     for name, part in self.parts.items():
@@ -75,7 +75,7 @@ class Checkpoint:
         return []
 
     def save(self, history):
-        """Replace the checkpoint; the history is a list of dicts of numbers."""
+        """Replace the checkpoint; the history is a list of rows {name: number}."""
         if self.lock.is_locked:
             states = {name: part.state_dict() for name, part in self.parts.items()}
             buffer = io.BytesIO()
@@ -87,8 +87,8 @@ class Checkpoint:
         """Delete the checkpoint of a finished run."""
         if self.lock.is_locked:
             self.path.unlink(missing_ok=True)
-            # Unlink before release: a later run may lock the file as soon as it is free. Windows
-            # refuses to unlink an open file; there, filelock removes it.
+            # Unlink before release, because another run may then lock the file. Windows cannot
+            # unlink an open file; filelock removes it there.
             with suppress(PermissionError):
                 Path(self.lock.lock_file).unlink(missing_ok=True)
             self.lock.release()

@@ -8,10 +8,10 @@ from common.params import ParameterError
 
 
 def read_splits(validation, device):
-    """Split name to (images, labels) on the device: train, val and test.
+    """The splits train, val and test: {split: (images, labels)} on the device.
 
-    val is a random fraction of the training images, possibly empty. It is the same for every seed,
-    so all runs are compared on the same images.
+    val is a random fraction of the training images, possibly empty. All seeds share it, so runs
+    are compared on the same images.
     """
     images, labels = read_tensors(TRAIN, device)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).to(device)
@@ -27,7 +27,7 @@ def read_tensors(path, device):
 
 
 def count_batches(count, batch_size):
-    """Whole batches per epoch; ParameterError if there is none."""
+    """The number of complete batches per epoch; ParameterError if it is zero."""
     if batch_size > count:
         limit = f"should be at most {count:,}, the number of training images"
         raise ParameterError("train.batch_size", f"{limit}, got {batch_size}")
@@ -35,16 +35,16 @@ def count_batches(count, batch_size):
 
 
 def shuffled_batches(count, batch_size, seed, epoch, device="cpu"):
-    """The indices 0 … count - 1 in an order derived from (seed, epoch), as whole batches.
+    """Complete batches of the indices 0 … count - 1, shuffled by (seed, epoch).
 
     The incomplete last batch is dropped: BatchNorm cannot train on a single image.
     """
-    # NumPy hashes both numbers; torch's CPU generator would use the low 32 bits of a sum.
+    # NumPy hashes both numbers; torch's CPU generator uses only the low 32 bits of a seed.
     order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count)).to(device)
     return order[: count - count % batch_size].split(batch_size)
 
 
 def epoch_generator(seed, epoch, device):
-    """A generator derived from (seed, epoch), so a checkpoint holds no random state."""
+    """A generator seeded by (seed, epoch), so checkpoints need no random state."""
     mixed = np.random.SeedSequence([seed, epoch]).generate_state(1)[0]
     return torch.Generator(device).manual_seed(int(mixed))

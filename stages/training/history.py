@@ -7,13 +7,14 @@ from torch.nn.functional import cross_entropy
 
 from common.files import delete, write_rows
 from common.model import predict
+from common.params import ParameterError
 
 CURVES = "reports/plots/history.json"
 COLUMNS = ["epoch", "lr", *(f"{s}_{v}" for s in ("train", "val", "test") for v in ("loss", "acc"))]
 
 
 def evaluate(model, images, labels):
-    """Mean cross-entropy and accuracy in eval mode and float32; (None, None) without images."""
+    """Cross-entropy and accuracy in eval mode and float32; (None, None) without images."""
     if not len(labels):
         return None, None
     logits = predict(model, images)
@@ -22,7 +23,7 @@ def evaluate(model, images, labels):
 
 
 def describe_splits(model, splits):
-    """The metrics of the final network: val_loss, val_acc, and one row per split."""
+    """Metrics of the final network: val_acc, val_loss, and one row per split."""
     rows = []
     for split in ("train", "val"):
         loss, accuracy = evaluate(model, *splits[split])
@@ -33,28 +34,32 @@ def describe_splits(model, splits):
 
 
 def make_table(history):
-    """The history as a data frame; the columns of a split without images are empty."""
+    """The history as a data frame; columns of an empty split are empty."""
     return pd.DataFrame(history, columns=COLUMNS)
 
 
-def find_divergence(row, losses, lrs):
-    """A description of the epoch's first step with an infinite or NaN loss; None if all is finite.
+def describe_epoch(epoch, lrs, losses, train_acc, model, splits):
+    """The history's row for an epoch with these losses and learning rates of its steps.
 
-    It names the last step if only an evaluation after the epoch is not finite.
+    ParameterError names the first step with a non-finite loss, or the last step if only the
+    evaluation of the model is not finite.
     """
-    diverged = losses.isfinite().logical_not().nonzero().flatten().tolist()
-    if not diverged and all(isfinite(value) for value in row.values() if value is not None):
-        return None
-    step = [*diverged, len(losses) - 1][0]
-    found = f"the loss is not finite in epoch {row['epoch']}, step {step + 1}"
-    return f"{found}, at a learning rate of {lrs[step]:.2g}; try a lower one"
+    row = {"epoch": epoch, "lr": lrs[0].item()}
+    row |= {"train_loss": losses.mean().item(), "train_acc": train_acc}
+    for split in ("val", "test"):
+        row[f"{split}_loss"], row[f"{split}_acc"] = evaluate(model, *splits[split])
+    if all(isfinite(value) for value in row.values() if value is not None):
+        return row
+    step = [*losses.isfinite().logical_not().nonzero().flatten().tolist(), len(losses) - 1][0]
+    found = f"the loss is not finite in epoch {epoch}, step {step + 1}"
+    hint = f"at a learning rate of {lrs[step]:.2g}; try a lower one"
+    raise ParameterError("train.lr", f"{found}, {hint}")
 
 
 def write_curves(history, stale):
-    """Replace the file that `dvc plots` draws from, during training.
+    """Replace the data of `dvc plots` during training.
 
-    The `stale` results of an earlier run are deleted first, so that an interrupted run never leaves
-    its curves beside them.
+    First delete the `stale` results of an earlier run, so an interrupted run leaves no mixture.
     """
     for path in stale:
         delete(path)

@@ -1,4 +1,4 @@
-"""Device, precision, determinism and compilation on the machine at hand."""
+"""Device, precision, determinism, memory and compilation on this machine."""
 
 import ctypes
 import logging
@@ -24,7 +24,7 @@ def choose_device(name):
 
 
 def choose_precision(name, device):
-    """The named type for autocast; auto is bfloat16 if the device has instructions for it."""
+    """The dtype for autocast; auto is bfloat16 if the device has instructions for it."""
     if name != "auto":
         return getattr(torch, name)
     if device.type == "cuda":
@@ -36,31 +36,30 @@ def choose_precision(name, device):
 
 
 def enable_determinism():
-    """Equal inputs give equal bytes, or an error; float32 is not rounded to TF32 on a GPU."""
-    # Deterministic cuBLAS needs a workspace of fixed size.
+    """Make equal inputs give equal bytes, or raise an error; disable TF32 on GPUs."""
+    # Deterministic cuBLAS needs a fixed workspace.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    # No kernel here reads uninitialised memory, and filling it costs time.
+    # Filling uninitialised memory costs time, and no kernel here reads it.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.allow_tf32 = False
 
 
 def keep_freed_memory():
-    """Make glibc keep freed blocks for the next step; a no-op elsewhere.
+    """Make glibc reuse freed memory; a no-op elsewhere.
 
-    By default glibc returns blocks as large as activations to the system, so every step page-faults
-    again.
+    By default glibc returns large blocks to the system, so each step page-faults again.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
         trim_threshold, mmap_threshold = -1, -3  # as malloc.h numbers them
-        # Older versions of glibc accept at most 32 MiB.
+        # Old versions of glibc accept at most 32 MiB.
         mallopt(mmap_threshold, 2**31 - 1) or mallopt(mmap_threshold, 2**25)
         mallopt(trim_threshold, 2**31 - 1)
 
 
 def describe(device, precision):
-    """What a run's floating-point results depend on, besides its parameters: name to value."""
+    """The part of the machine that floating-point results depend on: {name: value}."""
     return {
         "device": device.type,
         "precision": str(precision).removeprefix("torch."),
@@ -71,8 +70,8 @@ def describe(device, precision):
 
 
 def compile_function(function):
-    """torch.compile(function); a call raises ParameterError if this machine cannot compile."""
-    # torch warns about a missing GPU wherever the CUDA compiler is installed.
+    """torch.compile(function); the first call raises ParameterError if compilation fails."""
+    # torch warns about a missing GPU if the CUDA compiler is installed.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     compiled = torch.compile(function)
 

@@ -1,4 +1,4 @@
-"""The optimizer, the learning rate schedule, and the exponential moving average (EMA)."""
+"""Optimizer, learning rate schedule and exponential moving average (EMA) of the weights."""
 
 from copy import deepcopy
 
@@ -6,8 +6,9 @@ import torch
 
 
 def make_optimizer(name, model, weight_decay):
-    """SGD with Nesterov momentum, or AdamW. Its learning rate is a tensor (), set before each step:
-    a CUDA graph would keep the value of a number.
+    """SGD with Nesterov momentum, or AdamW.
+
+    The learning rate is a tensor (), set before each step: a CUDA graph would freeze a number.
     """
     lr = torch.zeros((), device=next(model.parameters()).device)
     options = {"lr": lr, "weight_decay": weight_decay, "fused": True}
@@ -19,8 +20,8 @@ def make_optimizer(name, model, weight_decay):
 def learning_rates(peak, steps, schedule, warmup):
     """The learning rate of every step: (steps,) float32.
 
-    It rises linearly to the peak during the first `warmup` fraction of the steps. Then it decays to
-    zero, linearly or along half a cosine, or stays constant.
+    It rises linearly to the peak during the `warmup` fraction of the steps, then decays to zero
+    (linear or cosine) or stays constant.
     """
     step = torch.arange(1, steps + 1, dtype=torch.float64)
     rise = warmup * steps
@@ -36,7 +37,7 @@ def learning_rates(peak, steps, schedule, warmup):
 def ema_decays(ema, steps):
     """The EMA decay of every step: (steps,) float32, for a time constant of `ema` · steps.
 
-    It is at most (1 + k) / (10 + k) in step k = 0, 1, …, so that the random initialisation is
+    It is capped at (1 + k) / (10 + k) in step k = 0, 1, …, so the random initialisation is
     forgotten quickly.
     """
     step = torch.arange(steps, dtype=torch.float64)
@@ -44,10 +45,10 @@ def ema_decays(ema, steps):
 
 
 def make_ema(model):
-    """A copy of the model for its EMA, and a function update(decay ()).
+    """A copy of the model that holds its EMA, and a function update(decay ()).
 
-    average ← decay · average + (1 - decay) · value, for parameters and BatchNorm statistics. Both
-    models share the batch counters.
+    average ← decay · average + (1 - decay) · value, for parameters and BatchNorm statistics. The
+    models share BatchNorm's batch counters.
     """
     counters = {id(b): b for b in model.buffers() if not b.is_floating_point()}
     ema_model = deepcopy(model, counters).requires_grad_(False)

@@ -1,0 +1,97 @@
+"""Compare results with committed ones: a row per metric with its tolerance and a verdict."""
+
+import json
+import re
+
+import pandas as pd
+
+from internals.tolerances import rounding, rule_of
+
+PLOTS = "reports/plots/"
+
+
+def name_values(value, name=""):
+    """Yield (dotted name, number) for nested metrics. A row of a list is named after its first
+    value if that is a string, else after its index.
+    """
+    if isinstance(value, list):
+        value = {name_row(row, i): row for i, row in enumerate(value)}
+    if isinstance(value, dict):
+        for member, inner in value.items():
+            if member not in ("provenance", "machine"):
+                yield from name_values(inner, f"{name}.{member}" if name else member)
+    elif not isinstance(value, str):
+        yield name, value
+
+
+def name_row(row, i):
+    label = next(iter(row.values())) if isinstance(row, dict) else None
+    return label if isinstance(label, str) else str(i)
+
+
+class Results:
+    """Metrics and MD5s of some sections; read(path) returns the bytes of a file."""
+
+    def __init__(self, sections, read):
+        found = {s: json.loads(read(f"reports/metrics/{s}.json")) for s in sections}
+        self.made = {section: metrics["provenance"][0] for section, metrics in found.items()}
+        self.values = dict(name_values(found))
+        reads, self.files = (
+            {path: md5 for made in self.made.values() for path, md5 in made[kind].items()}
+            for kind in ("reads", "writes")
+        )
+        inputs = reads | self.files
+        self.images = {path: inputs[path] for path in inputs if path.startswith("data/mnist/")}
+        self.machine = found.get("train", {}).get("machine", [{}])[0]
+        if "train" in sections:
+            first_epoch = json.loads(read(f"{PLOTS}history.json"))["rows"][0]
+            self.values["train.first_epoch_loss"] = first_epoch["train_loss"]
+        if "evaluate" in sections:
+            self.test_images = len(json.loads(read(f"{PLOTS}predictions.json"))["rows"])
+
+    def sample_size(self, name):
+        """The number of images or starts behind a metric."""
+        if name.startswith("xor."):
+            starts = self.made["xor"]["params"]["starts"]
+            solved = self.values["xor.xor_solved"]
+            return max(1, starts * (1 - solved)) if ".levels." in name else starts
+        if name == "train.first_epoch_loss":
+            return self.values["train.splits.train.images"]
+        if split := re.search(r"train\.(?:splits\.)?(train|val)", name):
+            return max(1, self.values.get(f"train.splits.{split[1]}.images", 1))
+        if name.startswith("evaluate."):
+            return self.test_images / 10 if ".recall." in name else self.test_images
+        return 1
+
+
+def tabulate(committed, here):
+    """A row per metric and file of images: both values, the tolerance and the verdict."""
+    inputs = [results.made.get("evaluate", {}).get("reads") for results in (committed, here)]
+    same_network = inputs[0] == inputs[1]
+    rows = []
+    for name in committed.values | here.values:
+        old, new = committed.values.get(name), here.values.get(name)
+        tolerance, verdict = "", "missing"
+        if None not in (old, new):
+            # The same network on the same images differs by rounding alone.
+            rule = rounding if name.startswith("evaluate.") and same_network else rule_of(name)
+            tolerance = rule(old, committed.sample_size(name))
+            close = abs(new - old) <= tolerance
+            verdict = "identical" if new == old else "within" if close else "OUTSIDE"
+        rows.append((name, old, new, tolerance, verdict))
+    for path, md5 in committed.images.items():
+        old, new = md5[:8], here.images.get(path, "missing")[:8]
+        rows.append((f"MD5 of {path}", old, new, 0.0, "identical" if old == new else "OUTSIDE"))
+    return pd.DataFrame(rows, columns=["metric", "committed", "here", "tolerance", "verdict"])
+
+
+def summarize(table, machine):
+    """The verdict in one line, and whether all metrics are within their tolerances."""
+    good = table["verdict"].isin(["identical", "within"])
+    where = f"; {machine['precision']} on {machine['device']}" if machine else ""
+    counts = f"{good.sum()} of {len(table)} within tolerance"
+    counts += f", {(table['verdict'] == 'identical').sum()} identical{where}"
+    if good.all():
+        return f"reproduced: {counts}", True
+    names = ", ".join(table["metric"][~good][:5])
+    return f"NOT reproduced: {counts}; outside: {names}", False
