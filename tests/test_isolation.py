@@ -165,6 +165,6 @@ def test_runs_work_in_a_subfolder_of_a_larger_repository_whatever_a_hook_has_set
     folder, variables = victim
     before = content(folder)
     alone = ("-S", "train.epochs=1")
-    assert "epochs=1" in run(repository, "seeds", "2", *alone, **variables)
+    assert "epochs=1" in run(repository, "sweep", "--seeds", "2", *alone, **variables)
     assert "| lr=0.05" in run(repository, "sweep", "-S", "train.lr=0.05", *alone, **variables)
     assert content(folder) == before

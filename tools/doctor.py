@@ -14,18 +14,13 @@ from pathlib import Path
 
 import yaml
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "stages"))
+from internals.git import clear_git_variables, commit_of, git
 from internals.integrity import cache, past_runs
 from internals.processes import COPIES, RWLOCKS, at_work, in_use, owners_of
-from internals.runs import (
-    ParameterError,
-    StaleResultError,
-    check,
-    clear_git_variables,
-    commit_of,
-    git,
-    read_metrics,
-    read_section,
-)
+
+from common.params import ParameterError, read_section
+from common.results import StaleResultError, check, read_metrics
 
 # What DVC removes when a run in the workspace ends; others of its references stay for good.
 PASSING = ("EXEC_BASELINE", "EXEC_BRANCH", "EXEC_CHECKPOINT", "EXEC_MERGE")
