@@ -14,7 +14,6 @@ from pathlib import Path
 
 import yaml
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "stages"))
 from internals.git import clear_git_variables, commit_of, git
 from internals.integrity import cache, past_runs
 from internals.processes import COPIES, RWLOCKS, at_work, in_use, owners_of
