@@ -9,7 +9,7 @@ import torch
 import yaml
 from conftest import run_stage, small_params
 from dvc.utils.serialize import parse_yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cnn_train
@@ -151,6 +151,7 @@ SCALARS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(SCALARS)
 def test_a_stage_reads_the_same_value_from_params_yaml_as_dvc(scalar):
     """Both fail, or both have the same value of the same type."""

@@ -1,4 +1,4 @@
-"""Run the commands of README.md and docs/experiments.md on the digits."""
+"""Run the commands of README.md and docs/ on the digits."""
 
 import re
 import subprocess
@@ -6,22 +6,28 @@ import subprocess
 import pytest
 from conftest import HERE, ROOT, copy_of
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-RECIPES = README[README.index("## Recipes") : README.index("## When something is wrong")]
-RECIPES += (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
-ELSEWHERE = {
-    "dvc exp run -S data.dataset=fashion_mnist": "needs a network",
+TEXT = "\n".join(
+    path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+)
+NOT_HERE = {  # the start of a command: who runs it
+    "make bench": "test_benchmarks.py",
+    "make demo": ".ci/run",
+    "make doctor": "test_doctor.py",
+    "make pdf": ".ci/run",
+    "make repro": ".ci/run, as a part of make ci-report",
+    "make test": ".ci/run",
+    "make verify": ".ci/run",
+    "dvc exp run -S data.dataset=fashion_mnist": "nobody: it needs a network",
 }
 
 
-def commands(text):
+def commands():
     """The command lines in blocks, and inline `dvc exp run` and `make` with settings."""
-    for block, inline in re.findall(
-        r"```\n(.*?)```|`((?:dvc exp run|make \w+) [^`]+)`", text, re.S
-    ):
-        lines = block.replace("\\\n", " ").splitlines() or [inline]
-        known = r"(dvc [a-z]+|git|make) "
-        yield from (line for line in lines if re.match(known, line))
+    inline = r"`((?:dvc exp run -S|make \w+ \w+=)[^`]+)`"
+    for block, line in re.findall(rf"```\w*\n(.*?)```|{inline}", TEXT, re.S):
+        lines = block.replace("\\\n", " ").splitlines() or [line]
+        yield from (line for line in lines if re.match(r"(dvc [a-z]+|git|make) ", line))
 
 
 def run(folder, command, storage):
@@ -55,23 +61,16 @@ def repository(first_run, tmp_path):
 
 
 @pytest.mark.full
-def test_the_first_recipe_compares_two_learning_rates(repository, tmp_path):
-    first = RECIPES[: RECIPES.index("**Train as the notebook does")]
-    said = {command: run(repository, command, tmp_path) for command in commands(first)}
-    assert len(said) >= 6
-    (shown,) = (text for command, text in said.items() if command.startswith("dvc exp show"))
-    assert "0.001" in shown
-    assert "accuracy" in said["dvc metrics diff HEAD slower"]
+def test_every_command_runs(repository, tmp_path):
+    printed = {
+        command: run(repository, command, tmp_path / "storage")
+        for command in commands()
+        if not command.startswith((*NOT_HERE,))
+    }
+    assert len(printed) > 10
+    for start, text in (("dvc exp show", "0.001"), ("dvc metrics diff", "accuracy")):
+        assert any(text in printed[command] for command in printed if command.startswith(start))
 
 
-@pytest.mark.full
-def test_every_recipe_runs(repository, tmp_path):
-    for command in commands(RECIPES):
-        if not any(command.startswith(start) for start in ELSEWHERE):
-            run(repository, command, tmp_path / "storage")
-
-
-def test_the_commands_that_are_not_run_are_in_the_text():
-    found = [*commands(RECIPES)]
-    assert len(found) > 15
-    assert all(any(command.startswith(start) for command in found) for start in ELSEWHERE)
+def test_commands_are_found():
+    assert len([*commands()]) > 15
