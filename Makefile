@@ -1,25 +1,26 @@
-# The commands of README.md. Each sets up what it needs, and none repeats what is done.
-# The version of Python that .venv has, or else the system's.
+# The commands of README.md. Each target sets up the environment first and skips finished work.
+# The Python of .venv, else that of the system.
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
-# What a hook, a notebook or a shell has set for itself: Git's variables name another repository, DVC's
-# another run; Python's and Matplotlib's change what the stages do. (Importing torch without its
-# bytecode takes seconds, in every stage.)
+# Remove the variables of a Git hook, a notebook or a shell. Those of Git select another repository,
+# those of DVC another run; those of Python and Matplotlib change the results. (Without bytecode,
+# which PYTHONDONTWRITEBYTECODE disables, importing torch takes seconds in every stage.)
 unexport $(shell env -i PATH="$$PATH" git rev-parse --local-env-vars) GIT_NAMESPACE
 unexport DVC_ROOT DVC_STAGE DVC_EXP_NAME DVC_EXP_BASELINE_REV
 unexport $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES))) MPLBACKEND MATPLOTLIBRC VIRTUAL_ENV CDPATH
-# A user without an account has no other name for DVC and torch.
+# DVC and torch need a user name, also where the user has no account.
 LOGNAME ?= $(firstword $(shell id -un 2> /dev/null || id -u))
 export LOGNAME
 
 READY := setup
-# For what runs `python` by name, as the stages do: the environment itself, since .venv may become a
-# link to another.
+# Stages run `python` by name. PATH has the real path, since another set-up may replace the link .venv.
 ACTIVE := PATH="$$(cd .venv/bin && pwd -P):$$PATH"
 FORMATTED := stages tools tests benchmarks
+# Two workers with one thread each.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome \
 	|| command -v "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-# What `make ci-report` compares with.
+# The revision that `make ci-report` compares with.
 BASE ?= main
 # How many seeds `make seeds` trains with, and with which other parameters: SET="-S train.epochs=1".
 N ?= 10
@@ -28,31 +29,38 @@ SET ?=
 RUNS ?=
 # How many runs `make sweep` has at once: half as many as there are cores, without it.
 JOBS ?=
-# Whether `make verify` leaves out the CNN: 1 for yes.
+# 1: `make verify` skips the CNN.
 QUICK ?=
-# Whether `make doctor` mends what it finds: 1 for yes.
+# 1: `make doctor` repairs what it finds.
 FIX ?=
 
-.PHONY: help setup verify demo test test-faults audit doctor repro pdf ci-report bench seeds sweep compare lock why schema
+# 1: `make schema` takes the defaults of all parameters from params.yaml.
+DEFAULTS ?=
+
+.PHONY: help setup verify demo format hooks test test-slow test-faults audit doctor repro pdf ci-report bench seeds \
+	sweep compare lock why schema
 help:
-	@echo "make demo         the whole pipeline on 1,797 digits, offline, in about a minute"
-	@echo "make repro        the whole pipeline on MNIST"
-	@echo "make verify       are the committed results reproducible here? QUICK=1 without the CNN"
-	@echo "make pdf          reports/report.pdf, the page as a document, with an installed Chromium"
+	@echo "make demo         run the whole pipeline on 1,797 digits, offline, in about a minute"
+	@echo "make repro        run the whole pipeline on MNIST"
+	@echo "make verify       reproduce the committed results and compare them: QUICK=1 skips the CNN"
+	@echo "make pdf          print the page to reports/report.pdf with an installed Chromium"
 	@echo
-	@echo "make why          what changed, what would run because of it, and about how long"
+	@echo "make why          show what changed, which stages would run, and their duration"
 	@echo "make compare      the experiments of this commit, in a table and a figure: RUNS=\"one another\""
 	@echo "make sweep        every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
 	@echo "make seeds        how far results depend on chance: N=10 SET=\"-S train.epochs=1\""
-	@echo "make ci-report    make repro, and what changed against BASE=main, in ci-report/"
-	@echo "make bench        how fast the training is here, in 20 to 30 minutes"
+	@echo "make ci-report    make repro, and list the changes since BASE=main in ci-report/"
+	@echo "make bench        measure the training speed, in 20 to 30 minutes"
 	@echo
-	@echo "make doctor       what a killed run left behind, and FIX=1 mends it"
-	@echo "make test         lint and all tests, offline"
-	@echo "make test-faults  kills, damage, bad input and more, in full, in about an hour"
-	@echo "make audit        known vulnerabilities of what requirements.lock installs"
-	@echo "make setup        only .venv, from requirements.lock"
-	@echo "make schema       renew params.schema.json, by which editors check params.yaml"
+	@echo "make doctor       find the damage of a killed run: FIX=1 repairs it"
+	@echo "make format       format the code and fix lint errors"
+	@echo "make hooks        run the checks of .pre-commit-config.yaml before each commit"
+	@echo "make test         lint and fast tests, in about two minutes"
+	@echo "make test-slow    the slow tests: whole pipelines, processes, the page in a browser"
+	@echo "make test-faults  kills, random walks, clusters and fault tests in full, in about an hour"
+	@echo "make audit        list known vulnerabilities of the packages in requirements.lock"
+	@echo "make setup        build .venv from requirements.lock"
+	@echo "make schema       renew params.schema.json: DEFAULTS=1 takes new defaults from params.yaml"
 	@echo "make lock         renew requirements.lock from pyproject.toml"
 
 setup:
@@ -61,15 +69,24 @@ setup:
 demo: $(READY)
 	@$(ACTIVE) python tools/demo.py
 
+format: $(READY)
+	$(ACTIVE) ruff check --fix $(FORMATTED)
+	$(ACTIVE) ruff format $(FORMATTED)
+
+hooks: $(READY)
+	$(ACTIVE) pre-commit install
+
+# pytest prints the duration and the number of tests left out.
 test: $(READY)
 	$(ACTIVE) ruff check $(FORMATTED)
 	$(ACTIVE) ruff format --check $(FORMATTED)
-	@# Two workers, a thread each.
-	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal
+	$(ACTIVE) $(PYTEST) -m "not slow"
+
+test-slow: $(READY)
+	$(ACTIVE) $(PYTEST) -m slow
 
 test-faults: $(READY)
-	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal --full tests/faults \
-		tests/test_readme.py
+	$(ACTIVE) $(PYTEST) --full
 
 audit: $(READY)
 	$(ACTIVE) pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock
@@ -88,12 +105,12 @@ repro: $(READY)
 verify: $(READY)
 	@$(ACTIVE) python tools/verify.py $(if $(filter 1,$(QUICK)),--quick)
 
-# A profile of its own, since one that is in use would take the page and print nothing. Chromium has
-# no sandbox for root, who is the user in containers.
+# With a new profile: Chromium prints nothing while another process uses its profile. It has no
+# sandbox for root, the user in containers.
 pdf:
 	@test -n "$(CHROMIUM)" || { echo "make pdf needs Chromium or Chrome: apt install chromium, \
 	brew install --cask google-chrome, or make pdf CHROMIUM=/path/to/it"; exit 1; }
-	@test -f reports/index.html || { echo "no reports/index.html: make repro makes it"; exit 1; }
+	@test -f reports/index.html || { echo "no reports/index.html: run make repro"; exit 1; }
 	@rm -f reports/report.pdf
 	@profile=$$(mktemp -d) && "$(CHROMIUM)" --headless --disable-gpu --no-first-run \
 		--disable-background-networking --disable-component-update --disable-sync \
@@ -120,7 +137,7 @@ lock: $(READY)
 		--extra sweep --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
 
 schema: $(READY)
-	$(ACTIVE) python tools/schema.py
+	$(ACTIVE) python tools/schema.py $(if $(filter 1,$(DEFAULTS)),--defaults)
 
 seeds: $(READY)
 	$(ACTIVE) python tools/seeds.py $(N) $(SET)

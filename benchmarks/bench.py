@@ -27,7 +27,8 @@ from training.machine import choose_precision
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader)  # noqa: S506
-DEFAULTS = yaml.safe_load((ROOT / "stages/page/defaults.yaml").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "params.schema.json").read_text(encoding="utf-8"))
+AUGMENT = SCHEMA["properties"]["train"]["properties"]["augment"]["default"]
 ROUNDS = 2
 NOTEBOOK_EPOCHS = 10
 IMAGES = 60_000
@@ -67,7 +68,7 @@ def precisions(device):
 def measure_speed():
     """One row per training loop: images/s, s/epoch, peak memory."""
     kinds = {"notebook's loop": partial(run, "benchmarks/notebook.py", 2)}
-    every_step = {"epochs": 2, "augment": DEFAULTS["train"]["augment"] | {"until": 1.0}}
+    every_step = {"epochs": 2, "augment": AUGMENT | {"until": 1.0}}
     for precision in precisions("cpu"):
         for name, compiled in (("eager", False), ("compiled", True)):
             settings = every_step | {"precision": precision, "compile": compiled}

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from common.files import write_arrays, write_bytes, write_table
 from common.mnist import TEST, TRAIN
 from common.model import MODEL, DigitClassification, scale
+from common.params import ParameterError
 from common.results import metrics_path
 from common.stage import run
 from common.weights import detach_state, pack_state
@@ -129,7 +130,11 @@ def main(
             losses[i], correct[i] = step(batch, lrs[done + i], decays[done + i], distortions[i])
         train_acc = correct.mean().item() / batch_size
         speed = batches * batch_size / (time.perf_counter() - started)
-        history.append(describe_epoch(epoch, lrs[done:], losses, train_acc, ema_model, splits))
+        try:
+            history.append(describe_epoch(epoch, lrs[done:], losses, train_acc, ema_model, splits))
+        except ParameterError:  # diverged
+            checkpoint.remove()
+            raise
         checkpoint.save(history)
         write_curves(history, stale=RESULTS)
         shown = "train_acc" if history[-1]["val_acc"] is None else "val_acc"

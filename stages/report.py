@@ -1,6 +1,7 @@
 """Set the metrics, the figures and the answers to the assignment's questions as one page.
 
 reads   params.yaml: report, and the other sections, which the page quotes
+        params.schema.json                  the default of each parameter
         stages/page/                        the text as templates, their styles and scripts
         stages/*.py                         the functions that the page quotes
         data/surfaces.npz, data/xor.npz, data/mnist/*.npz, data/network/{weights.npz,history.csv},
@@ -70,7 +71,7 @@ def main(
     def read(name):
         return (PAGE / name).read_text(encoding="utf-8")
 
-    defaults = yaml.safe_load(read("defaults.yaml"))
+    defaults = facts.read_defaults()
     params = {section: read_section(section) for section in defaults}
     metrics = facts.read_results()
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")

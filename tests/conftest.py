@@ -1,4 +1,9 @@
-"""What tests share: a workspace with small parameters, and a small data set."""
+"""Shared fixtures and functions: options, a workspace with small parameters, a small data set, a
+repository with the results of `dvc repro`.
+
+Only the functions that need torch or a stage import it: the main process of pytest-xdist runs no
+test.
+"""
 
 import json
 import os
@@ -14,13 +19,10 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
-import torch
 import yaml
 from browsing import browser, open_page  # noqa: F401 fixtures
 from filelock import FileLock
 
-import cnn_train
-import report
 from common.files import write_arrays
 from common.mnist import TEST, TRAIN
 from common.params import validate
@@ -30,8 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def isolate():
-    """Take from the environment what a hook, a notebook or a user has set for these programs."""
-    make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # set by `make test`, and inherited by inner makes
+    """Remove the settings of an outer make, a Git hook, DVC and the user from the environment."""
+    make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # `make test` sets them for inner makes
     for name in make & {*os.environ}:
         del os.environ[name]
     for name in {*os.environ} - {"GIT_EXEC_PATH", "MPLCONFIGDIR"}:
@@ -43,7 +45,7 @@ def isolate():
 
 
 isolate()
-# The stages run with this very Python.
+# `python` and `dvc` are those of this environment.
 HERE = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 SMALL = {
     "data": {"dataset": "digits"},
@@ -54,41 +56,80 @@ SMALL = {
     "plots": {"dpi": 30, "mistakes": 4},
     "report": {"points": 8},
 }
+LEFT_OUT = pytest.StashKey[dict]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--full", action="store_true", help="tests/faults at their full length")
+    parser.addoption(
+        "--full", action="store_true", help="run tests/faults in full and the tests marked full"
+    )
 
 
 def pytest_configure(config):
-    """How many cases hypothesis tries; a test that sets deadlines keeps them."""
+    """Set how many cases hypothesis tries. Tests with deadlines keep them."""
     examples = 1000 if config.getoption("--full") else 60
     hypothesis.settings.register_profile("faults", max_examples=examples)
     hypothesis.settings.load_profile("faults")
-    config.addinivalue_line("markers", "slow: takes seconds; belongs to `make test-slow`")
-    config.addinivalue_line("markers", "full: takes minutes; runs with --full alone")
+    config.addinivalue_line("markers", "slow: takes seconds; `make test-slow` runs it")
+    config.addinivalue_line("markers", "full: takes minutes; `make test-faults` runs it")
     config.addinivalue_line("markers", "gpu: needs a CUDA device; skipped without one")
+    config.stash[LEFT_OUT] = {}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    if not torch.cuda.is_available():
-        for item in items:
-            if item.get_closest_marker("gpu"):
+    """Select tests/faults and full tests with --full, all but full tests without it."""
+    full = [item for item in items if item.get_closest_marker("full")]
+    kept = [item for item in items if item not in full]
+    if config.getoption("--full"):
+        kept = full + [item for item in kept if item.path.parent.name == "faults"]
+    left_out = [item for item in items if item not in kept]
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+    if gpu_tests := [item for item in items if item.get_closest_marker("gpu")]:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in gpu_tests:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
-    if not config.getoption("--full"):
-        left_out = [item for item in items if item.get_closest_marker("full")]
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_deselected(items):
+    """Count the tests left out, by marker."""
+    for item in items:
+        counts = item.config.stash[LEFT_OUT]
+        name = next((n for n in ("full", "slow") if item.get_closest_marker(n)), "fast")
+        counts[name] = counts.get(name, 0) + 1
+
+
+def pytest_sessionfinish(session):
+    """Pass a worker's counts to the main process."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take the counts of a worker: all workers collect the same tests."""
+    node.config.stash[LEFT_OUT] |= getattr(node, "workeroutput", {}).get("left_out", {})
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    command = {"fast": "test", "slow": "test-slow", "full": "test-faults"}
+    counts = config.stash[LEFT_OUT].items()
+    if counts:
+        text = ", ".join(f"{n} {name} tests (make {command[name]})" for name, n in counts)
+        terminalreporter.write_line(f"left out: {text}")
 
 
 @pytest.fixture(scope="session")
 def full(request):
-    """Whether tests/faults run at their full length, as `make test-faults` has it."""
+    """Whether tests/faults run in full, as in `make test-faults`."""
     return request.config.getoption("--full")
 
 
 def small_params():
-    """params.yaml, with numbers that take seconds instead of minutes."""
+    """params.yaml with the values of SMALL, for runs of seconds."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for section, changes in SMALL.items():
         params[section] |= changes
@@ -97,27 +138,33 @@ def small_params():
 
 def train(**changes):
     """Run cnn_train in the current folder, with small parameters."""
+    import cnn_train
+
     metrics = validate(cnn_train.main, "train", small_params()["train"] | changes)
     write_metrics("train", metrics)
     return metrics
 
 
+INPUTS = ("dvc.yaml", "params.schema.json")
+
+
 def prepare(folder):
-    """Write params.yaml with small parameters, and dvc.yaml."""
+    """Write params.yaml with small parameters, and copy the other files that a stage reads."""
     (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
-    shutil.copy(ROOT / "dvc.yaml", folder)
+    for name in INPUTS:
+        shutil.copy(ROOT / name, folder)
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """An empty folder to run stages in, with params.yaml, as the current one."""
+    """A folder with params.yaml and without results, as the current folder."""
     prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def write_images():
-    """Two hundred images of ten easy classes, in the files that download_mnist writes."""
+    """Write 200 training and 100 test images of ten easy classes, as download_mnist does."""
     rng = np.random.default_rng(0)
     classes = np.array([str(digit) for digit in range(10)])
     for path, count in ((TRAIN, 200), (TEST, 100)):
@@ -136,9 +183,27 @@ def images(workspace):
 
 
 @pytest.fixture(scope="session")
-def computed(tmp_path_factory):
-    """A folder in which every stage but report has run, once for all tests."""
-    folder = tmp_path_factory.mktemp("computed")
+def build_once(tmp_path_factory, worker_id):
+    """A function: the folder `name`, built by the first test process that needs it, and what
+    `build(folder)` returned.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+
+    def build_once(name, build):
+        folder, record = shared / name, shared / f"{name}.json"
+        with FileLock(shared / f"{name}.lock"):
+            if not record.exists():
+                folder.mkdir()
+                record.write_text(json.dumps(build(folder)))
+        return folder, json.loads(record.read_text())
+
+    return build_once
+
+
+def compute(folder):
+    """Run every stage but report in a folder, on the small data set."""
     prepare(folder)
     with chdir(folder):
         write_images()
@@ -146,16 +211,23 @@ def computed(tmp_path_factory):
         write_metrics("data", {"train_images": 200, "test_images": 100}, images)
         for stage in ("surfaces", "xor_train", "cnn_train", "evaluate", "plots"):
             assert run_stage(stage) == 0
+
+
+@pytest.fixture(scope="session")
+def computed(build_once):
+    """A folder with the results of every stage but report. Tests must not change it."""
+    folder, _ = build_once("computed", compute)
     return folder
 
 
 @pytest.fixture(scope="session")
 def made(computed, tmp_path_factory):
-    """The file that report makes of two hundred images."""
+    """The page of these results, reports/index.html in a folder of its own."""
+    import report
+
     folder = tmp_path_factory.mktemp("a page")
     shutil.copytree(computed, folder, dirs_exist_ok=True)
     with chdir(folder):
-        (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
         report.main(**small_params()["report"])
     return folder / "reports/index.html"
 
@@ -169,26 +241,26 @@ def results(computed, workspace):
 
 @pytest.fixture
 def written(workspace):
-    """A function: every file of the workspace but params.yaml, path to bytes."""
+    """A function: every file that stages wrote into the workspace, path to bytes."""
 
     def read():
         files = (path for path in workspace.rglob("*") if path.is_file())
         return {
             path.relative_to(workspace).as_posix(): path.read_bytes()
             for path in files
-            if path.name not in ("params.yaml", "dvc.yaml")
+            if path.name not in ("params.yaml", *INPUTS)
         }
 
     return read
 
 
 def outputs(written):
-    """What a training wrote, without the state that it may have left."""
+    """What a training run wrote, without its checkpoints."""
     return {name: content for name, content in written().items() if not name.startswith(".dvc")}
 
 
 def remove(results):
-    """Remove what a training wrote, but not the images that it read."""
+    """Remove the outputs of a training run, but not the images."""
     for name in results:
         if not name.startswith("data/mnist"):
             Path(name).unlink()
@@ -196,14 +268,14 @@ def remove(results):
 
 @pytest.fixture
 def compiler():
-    """Skips a test without the C++ compiler that torch.compile needs."""
+    """Skip the test without a C++ compiler, which torch.compile needs."""
     if not shutil.which(os.environ.get("CXX", "g++")):
         pytest.skip("no compiler on this machine")
 
 
 @pytest.fixture
 def start():
-    """A function that starts a real training in the current folder, in a session of its own."""
+    """A function: start a training run in the current folder, as a process in a new session."""
     started = []
 
     def start(environment=(), **changes):
@@ -217,7 +289,7 @@ def start():
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
-                # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+                # A shell makes its background processes ignore Ctrl-C, and they inherit that.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
                 env={n: value for n, value in os.environ.items() if n != "DVC_ROOT"}
                 | dict(environment),
@@ -226,13 +298,13 @@ def start():
         return started[-1]
 
     yield start
-    for process in started:  # and what a failed test left
+    for process in started:  # a failed test may leave them running
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 def run_stage(stage):
-    """Run a stage as `python stages/STAGE.py` does, but in this process: its exit status."""
+    """Run a stage like `python stages/STAGE.py`, but in this process; return its exit status."""
     try:
         runpy.run_path(str(ROOT / f"stages/{stage}.py"), run_name="__main__")
     except SystemExit as ended:
@@ -241,8 +313,9 @@ def run_stage(stage):
 
 
 def copy_project(folder):
-    """The project as it stands in the working tree, without what it made, in a new folder."""
-    for name in (".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml"):
+    """Copy the pipeline of the working tree, without its results, into a folder."""
+    prepare(folder)
+    for name in (".dvcignore", ".gitattributes", ".gitignore"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(
         ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__")
@@ -250,11 +323,10 @@ def copy_project(folder):
     (folder / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
         shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
-    (folder / "params.yaml").write_text(yaml.safe_dump(small_params()))
 
 
 def make_repository(folder):
-    """The project as it stands, in a Git repository with a first commit, on the digits."""
+    """Commit a copy of the pipeline, with small parameters, to a new Git repository."""
     folder.mkdir(parents=True, exist_ok=True)
     copy_project(folder)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
@@ -265,53 +337,52 @@ def make_repository(folder):
     return folder
 
 
+def run_pipeline(folder):
+    """Run `dvc repro` on the digits in a new repository."""
+    make_repository(folder)
+    started = time.monotonic()
+    said = dvc(folder, "repro")
+    return {"said": said, "seconds": time.monotonic() - started}
+
+
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory, worker_id):
-    """The first `dvc repro` of a repository on the digits, which all test processes share: its
-    folder, seconds and what it printed. Tests that change it take a copy.
+def first_run(build_once):
+    """The first `dvc repro` in a repository: its folder, output and seconds. Tests that change the
+    folder take a copy.
     """
-    shared = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
-        shared = shared.parent
-    folder, record = shared / "a project", shared / "first run.json"
-    with FileLock(shared / "first run.lock"):
-        if not record.exists():
-            make_repository(folder)
-            started = time.monotonic()
-            said = dvc(folder, "repro")
-            record.write_text(json.dumps({"said": said, "seconds": time.monotonic() - started}))
-    return {"folder": folder} | json.loads(record.read_text())
+    folder, record = build_once("a project", run_pipeline)
+    return {"folder": folder} | record
 
 
 def copy_of(first_run, folder):
-    """A copy of that repository, in which everything is up to date, with its results committed."""
+    """A copy of that repository with its results committed and no outdated stage."""
     shutil.copytree(first_run["folder"], folder, symlinks=True)
-    dvc(folder, "status", "--quiet")  # DVC knows its files by their inodes, which are new
+    dvc(folder, "status", "--quiet")  # DVC caches hashes by inode, and those of the copy are new
     commit(folder)
     return folder
 
 
 def tracked_bytes(folder):
-    """What the stages have written, path in the folder to bytes."""
+    """The files that stages wrote, path in the folder to bytes."""
     files = (path for name in ("data", "reports") for path in (folder / name).rglob("[!.]*"))
     return {path.relative_to(folder): path.read_bytes() for path in files if path.is_file()}
 
 
 def commit(folder):
-    """Commit all that Git does not ignore."""
+    """Commit all files that Git does not ignore."""
     for command in (["add", "."], ["commit", "-qm", "all", "--allow-empty"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
 
 
 def git(folder, *arguments):
-    """What `git ARGUMENTS` prints in a folder."""
+    """Run git in a folder; return its output."""
     command = ["git", *arguments]
     done = subprocess.run(command, cwd=folder, env=HERE, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
 def start_dvc(folder, *arguments):
-    """A process of `dvc ARGUMENTS` in a folder, whose output and errors are one text."""
+    """Start dvc in a folder, with output and errors in one stream."""
     return subprocess.Popen(
         ["dvc", *arguments],
         cwd=folder,
@@ -323,7 +394,7 @@ def start_dvc(folder, *arguments):
 
 
 def dvc(folder, *arguments, status=0):
-    """What `dvc ARGUMENTS` prints in a folder."""
+    """Run dvc in a folder; return its output."""
     process = start_dvc(folder, *arguments)
     said, _ = process.communicate()
     assert process.returncode == status, said
@@ -331,7 +402,7 @@ def dvc(folder, *arguments, status=0):
 
 
 def doctor(folder, *arguments):
-    """`make doctor` in a folder, as a finished process."""
+    """Run `make doctor` in a folder; return the finished process."""
     command = [sys.executable, ROOT / "tools/doctor.py", *arguments]
     done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
     assert "Traceback" not in done.stderr
@@ -339,7 +410,7 @@ def doctor(folder, *arguments):
 
 
 def experiment(folder, name):
-    """Parameters and metrics of an experiment, as `dvc exp show` has them."""
+    """The parameters and metrics of an experiment in `dvc exp show`."""
     shown = json.loads(dvc(folder, "exp", "show", "--json"))
     (row,) = (
         row["revs"][0]["data"]

@@ -1,19 +1,26 @@
 """The reference loops run and learn: a slow or broken one would make the pipeline look fast."""
 
 import re
-import subprocess
+import runpy
 import sys
 
 import pytest
 from conftest import ROOT
 
 
-def lines(script, *arguments):
-    command = [sys.executable, ROOT / "benchmarks" / script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+@pytest.fixture
+def lines(monkeypatch, capsys):
+    """A function: run a script of benchmarks/ in this process and return the printed lines."""
+
+    def lines(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        runpy.run_path(str(ROOT / "benchmarks" / script), run_name="__main__")
+        return capsys.readouterr().out.splitlines()
+
+    return lines
 
 
-def test_the_notebooks_loop_learns(images):
+def test_the_notebooks_loop_learns(images, lines):
     printed = lines("notebook.py", "4")
     assert len(printed) == 4
     assert float(printed[-1].split()[-1]) > 0.5
@@ -21,12 +28,13 @@ def test_the_notebooks_loop_learns(images):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_upper_bound_is_measured(precision):
+def test_the_upper_bound_is_measured(lines, precision):
     (line,) = lines("floor.py", precision, "16", "0.1")
     assert re.fullmatch(r"[\d,]+ images/s", line)
 
 
-def test_bench_runs_the_stage_and_finds_its_speed(images, monkeypatch):
+@pytest.mark.slow
+def test_bench_runs_the_stage_and_measures_its_speed(images, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import bench
 

@@ -1,4 +1,4 @@
-"""The download from a real server on this machine, which serves well, badly or not at all."""
+"""Download from a real server on this machine, correct, faulty or unreachable."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ import download_mnist
 from common.files import read_arrays
 
 NAMES = [name for name, _ in MNIST.resources]
-pack = partial(gzip.compress, mtime=0)  # without the time, by which names of tests would differ
+pack = partial(gzip.compress, mtime=0)  # a time would change the names of the tests
 
 
 def idx(array):
@@ -29,13 +29,13 @@ def idx(array):
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
-    """The servers of these tests are on this machine."""
+    """Connect to the servers of these tests directly."""
     monkeypatch.setenv("no_proxy", "*")
 
 
 @pytest.fixture
 def files(monkeypatch):
-    """A data set as small as the test needs, with its true checksums in torchvision's place."""
+    """A small data set, its checksums in place of torchvision's."""
     rng = np.random.default_rng(0)
     shapes = [(50, 28, 28), (50,), (20, 28, 28), (20,)]
     content = [idx(rng.integers(0, 10, shape, dtype=np.uint8)) for shape in shapes]
@@ -47,7 +47,7 @@ def files(monkeypatch):
 
 @pytest.fixture
 def serve(files):
-    """A function: start a server that answers in the given way, and return its address."""
+    """A function: start a server that behaves in the given way, and return its address."""
     servers, done = [], threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -87,7 +87,8 @@ def serve(files):
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.way, server.daemon_threads = way, True
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # Polling for shutdown() every 0.5 s, the default, would be most of the time of a test.
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}"
 
     yield start
@@ -110,7 +111,7 @@ def assert_right(files):
     assert train["classes"].tolist() == [str(digit) for digit in range(10)]
 
 
-def test_a_server_that_serves_well_gives_its_images(workspace, files, serve, monkeypatch, written):
+def test_images_come_from_a_correct_server(workspace, files, serve, monkeypatch, written):
     monkeypatch.setenv("MNIST_MIRROR", serve("well"))
     download_mnist.main(dataset="mnist")
     assert_right(files)
@@ -120,7 +121,7 @@ def test_a_server_that_serves_well_gives_its_images(workspace, files, serve, mon
 
 
 @pytest.mark.parametrize("way", ["folder", "relative folder", "file address"])
-def test_a_folder_serves_as_a_mirror(way, workspace, files, monkeypatch):
+def test_a_folder_is_a_mirror(way, workspace, files, monkeypatch):
     mirror = workspace / "möglich ein Spiegel"
     mirror.mkdir()
     for name, content in files.items():
@@ -131,7 +132,7 @@ def test_a_folder_serves_as_a_mirror(way, workspace, files, monkeypatch):
     assert_right(files)
 
 
-def test_a_relative_folder_is_seen_from_the_projects_root_in_a_temporary_copy_too(
+def test_a_relative_folder_starts_at_the_projects_root_in_a_temporary_copy_too(
     workspace, files, monkeypatch
 ):
     (workspace / "mirror").mkdir()
@@ -165,7 +166,7 @@ def impatient(monkeypatch):
 
 
 @pytest.mark.parametrize("way", BAD)
-def test_a_bad_server_is_refused_with_the_reason_and_nothing_written(
+def test_a_faulty_server_is_refused_with_the_reason_and_nothing_is_written(
     way, workspace, serve, impatient, monkeypatch, capsys, written
 ):
     address = serve(way)
@@ -184,7 +185,7 @@ def test_a_bad_server_is_refused_with_the_reason_and_nothing_written(
 
 
 @pytest.mark.parametrize("way", ["corrupt", "missing", "silent", "truncated"])
-def test_after_a_bad_mirror_the_next_one_is_tried(
+def test_after_a_faulty_mirror_the_next_one_is_used(
     way, workspace, files, serve, impatient, monkeypatch
 ):
     monkeypatch.setenv("MNIST_MIRROR", serve(way))
@@ -193,7 +194,7 @@ def test_after_a_bad_mirror_the_next_one_is_tried(
     assert_right(files)
 
 
-def test_a_dead_server_and_every_other_address_are_named(workspace, files, monkeypatch, capsys):
+def test_the_message_names_every_unreachable_address(workspace, files, monkeypatch, capsys):
     dead = ["http://127.0.0.1:9", "http://127.0.0.1:10"]
     monkeypatch.setenv("MNIST_MIRROR", dead[0])
     monkeypatch.setattr(MNIST, "mirrors", [f"{dead[1]}/"])
@@ -204,14 +205,14 @@ def test_a_dead_server_and_every_other_address_are_named(workspace, files, monke
     assert message.count("refused") == 2
 
 
-def test_a_mirror_of_another_kind_is_refused(workspace, files, monkeypatch, capsys):
+def test_a_mirror_with_an_unsupported_scheme_is_refused(workspace, files, monkeypatch, capsys):
     monkeypatch.setenv("MNIST_MIRROR", "ftp://127.0.0.1/mnist")
     with pytest.raises(SystemExit):
         download_mnist.main(dataset="mnist")
     assert "expected a folder, http, https or file address" in capsys.readouterr().err
 
 
-def test_the_digits_need_no_network_and_are_split_the_same_in_every_class(workspace, written):
+def test_the_digits_need_no_network_and_a_fifth_of_each_class_is_for_testing(workspace, written):
     download_mnist.main(dataset="digits")
     first = written()
     download_mnist.main(dataset="digits")
@@ -226,5 +227,5 @@ def test_the_digits_need_no_network_and_are_split_the_same_in_every_class(worksp
 
 @settings(deadline=None)
 @given(arrays_of.arrays(np.uint8, arrays_of.array_shapes(max_dims=3)))
-def test_an_idx_file_is_read_as_it_was_written(array):
+def test_reading_an_idx_file_returns_the_written_array(array):
     np.testing.assert_array_equal(download_mnist.read_idx(idx(array)), array)

@@ -1,3 +1,5 @@
+"""Metrics, predictions and refused checkpoints."""
+
 import json
 import re
 from pathlib import Path
@@ -32,7 +34,7 @@ def test_the_wilson_interval_agrees_with_scipy():
     assert wilson_interval(9953, 10_000) == pytest.approx(tuple(expected), abs=1e-8)
 
 
-def test_calibration_error_of_an_example_worked_by_hand():
+def test_the_calibration_error_of_an_example_computed_by_hand():
     # Two bins: (0.2, 0.4) with one right of two, and (0.9, 0.7) with both right.
     confidence = torch.tensor([0.2, 0.4, 0.9, 0.7])
     correct = torch.tensor([True, False, True, True])
@@ -40,17 +42,17 @@ def test_calibration_error_of_an_example_worked_by_hand():
     assert found == pytest.approx((2 * abs(0.5 - 0.3) + 2 * abs(1 - 0.8)) / 4)
 
 
-def test_a_confidence_of_exactly_one_belongs_to_the_last_bin():
+def test_a_confidence_of_one_belongs_to_the_last_bin():
     found = evaluate.expected_calibration_error(torch.ones(3), torch.tensor([True] * 3), bins=15)
     assert found == 0
 
 
-def test_recall_counts_each_class_by_itself():
+def test_recall_is_per_class():
     actual, predicted = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 0, 1, 1, 0])
     assert evaluate.recall(actual, predicted, 3).tolist() == pytest.approx([2 / 3, 1, 0])
 
 
-def test_the_stage_reports_what_its_predictions_say(images, written):
+def test_the_metrics_match_the_predictions_and_have_equal_bytes_twice(images, written):
     torch.manual_seed(0)
     weights = pack_state(DigitClassification().state_dict())
     write_bytes("data/network/model.pth", weights)
@@ -75,12 +77,12 @@ def test_the_stage_reports_what_its_predictions_say(images, written):
     assert rows == predictions[["actual", "predicted"]].to_dict("records")
 
 
-def test_without_eval_the_answer_depends_on_the_images_beside_it(images):
+def test_in_training_mode_a_prediction_depends_on_the_batch(images):
     torch.manual_seed(0)
     model = DigitClassification()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     pixels = torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8)
-    labels = model.train()(scale(pixels)).argmax(1)  # what it answers to all of them in one batch
+    labels = model.train()(scale(pixels)).argmax(1)  # all images in one batch
     model.load_state_dict(before)
     model.eval()
     assert torch.equal(evaluate.predict_in_train_mode(model, pixels, batch_size=40), labels)
@@ -91,9 +93,9 @@ def test_without_eval_the_answer_depends_on_the_images_beside_it(images):
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 64])
-def test_by_class_no_batch_holds_two_classes(batch_size):
+def test_predict_by_class_puts_one_class_into_a_batch(batch_size):
     class CountClasses(torch.nn.Module):
-        def forward(self, batch):  # an image shows nothing but its class; the answer is the count
+        def forward(self, batch):  # every pixel is the class; predict the number of classes
             return torch.eye(10)[len(batch.unique())].expand(len(batch), 10)
 
     labels = torch.tensor([3, 1, 3, 3, 1, 7, 7, 3, 1, 7, 7])
@@ -103,7 +105,7 @@ def test_by_class_no_batch_holds_two_classes(batch_size):
     assert evaluate.predict_in_train_mode(CountClasses(), pixels, 11).tolist() == [3] * len(labels)
 
 
-def test_a_checkpoint_with_code_inside_is_refused(images):
+def test_a_checkpoint_that_contains_code_is_refused(images):
     class Exploit:
         def __reduce__(self):
             return (Path.touch, (Path("exploited"),))
@@ -115,7 +117,7 @@ def test_a_checkpoint_with_code_inside_is_refused(images):
     assert not Path("exploited").exists()
 
 
-def test_weights_that_are_not_those_of_the_training_are_not_evaluated(results, written, capsys):
+def test_weights_of_another_training_run_are_refused(results, written, capsys):
     before = written()
     content = Path("data/network/model.pth").read_bytes()
     middle = len(content) // 2

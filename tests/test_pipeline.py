@@ -1,21 +1,22 @@
-"""dvc.yaml against the code, and one run of all of it by `dvc repro` in a repository of its own."""
+"""dvc.yaml matches the code; `dvc repro` runs the outdated stages in a repository of its own."""
 
 import ast
 import inspect
 import re
+import shutil
 import subprocess
 from importlib import import_module
 
 import pytest
 import yaml
-from conftest import HERE, ROOT, copy_of, dvc, tracked_bytes
+from conftest import HERE, INPUTS, ROOT, copy_of, dvc, tracked_bytes
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
 
 
 def local_imports(path):
-    """The files under stages/ that one imports, directly or through others."""
+    """The files under stages/ that a file imports, directly or indirectly."""
     tree, found = ast.parse(path.read_text(encoding="utf-8")), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -55,7 +56,7 @@ def path_of(output):
     return output if isinstance(output, str) else next(iter(output))
 
 
-def test_the_stages_are_the_scripts():
+def test_each_script_is_a_stage():
     scripts = {path.stem for path in (ROOT / "stages").glob("*.py")}
     assert scripts == {*STAGES}
     assert all(STAGES[name]["cmd"] == f"python stages/{name}.py" for name in STAGES)
@@ -63,7 +64,7 @@ def test_the_stages_are_the_scripts():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_exactly_the_code_that_it_imports(stage):
+def test_the_dependencies_of_a_stage_are_its_imports(stage):
     script = ROOT / f"stages/{stage}.py"
     code = {path.relative_to(ROOT).as_posix() for path in {script} | local_imports(script)}
     if stage == "plots":
@@ -75,7 +76,7 @@ def test_a_stage_depends_on_exactly_the_code_that_it_imports(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_tracks_exactly_the_section_whose_parameters_its_main_takes(stage):
+def test_a_stage_tracks_the_section_of_its_main(stage):
     section = section_of(stage)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     quoted = {*params} if stage == "report" else {section}
@@ -85,13 +86,13 @@ def test_a_stage_tracks_exactly_the_section_whose_parameters_its_main_takes(stag
     assert all(p.default is inspect.Parameter.empty for p in parameters.values())
 
 
-def test_every_parameter_belongs_to_a_stage_and_says_what_it_does():
+def test_every_parameter_belongs_to_a_stage_and_has_a_comment():
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     assert {*yaml.safe_load(text)} == {section_of(stage) for stage in STAGES}
     assert all("#" in line for line in text.splitlines() if line.startswith("  "))
 
 
-def test_every_file_that_a_stage_reads_is_made_by_another_and_every_plot_has_its_rows():
+def test_stages_and_plots_read_files_that_a_stage_writes():
     made = {
         path_of(output)
         for stage in STAGES.values()
@@ -99,19 +100,19 @@ def test_every_file_that_a_stage_reads_is_made_by_another_and_every_plot_has_its
         for output in stage.get(kind, [])
     }
     read = {dep for stage in STAGES.values() for dep in stage["deps"]}
-    assert {path for path in read if not path.startswith("stages/")} <= made
+    assert {path for path in read if not path.startswith("stages/")} <= made | {*INPUTS}
     drawn = {path for plot in PIPELINE["plots"] for path in next(iter(plot.values()))["y"]}
     assert drawn <= made
 
 
 @pytest.fixture(scope="module")
 def repository(first_run, tmp_path_factory):
-    """The project on the digits, after its first run, in a folder whose name has a space in it."""
+    """The project on the digits, after its first run, in a folder with a space in its name."""
     return copy_of(first_run, tmp_path_factory.mktemp("pipeline") / "a project")
 
 
 def change(folder, section, name, value):
-    """Set one parameter; the text of params.yaml as it was."""
+    """Set one parameter; return the former text of params.yaml."""
     before = (folder / "params.yaml").read_text()
     params = yaml.safe_load(before)
     params[section][name] = value
@@ -127,10 +128,15 @@ def cached(output):
     return [stage for stage in STAGES if f"Stage '{stage}' is cached - skipping run" in output]
 
 
-def test_the_pipeline_runs_once_then_only_what_is_stale(repository, first_run):
+def test_the_first_repro_runs_every_stage_and_the_second_none(first_run, tmp_path):
     assert ran(first_run["said"]) == [*STAGES]
+    folder = shutil.copytree(first_run["folder"], tmp_path / "a project", symlinks=True)
+    assert ran(dvc(folder, "repro")) == []
+
+
+@pytest.mark.slow
+def test_repro_runs_only_outdated_stages(repository):
     first = tracked_bytes(repository)
-    assert ran(dvc(repository, "repro")) == []
 
     before = change(repository, "train", "lr", 0.01)
     assert ran(dvc(repository, "repro")) == ["cnn_train", "evaluate", "plots", "report"]
@@ -140,7 +146,7 @@ def test_the_pipeline_runs_once_then_only_what_is_stale(repository, first_run):
     (repository / "params.yaml").write_text(before)
     again = dvc(repository, "repro")
     assert cached(again) == ["cnn_train", "evaluate", "plots"]
-    assert ran(again) == ["report"]  # the page is tracked by Git, and takes no time to make
+    assert ran(again) == ["report"]  # a cheap stage; Git tracks its output
     assert tracked_bytes(repository) == first
 
     change(repository, "train", "lr", -1)
@@ -152,7 +158,8 @@ def test_the_pipeline_runs_once_then_only_what_is_stale(repository, first_run):
     assert tracked_bytes(repository) == first
 
 
-def test_make_ci_report_shows_what_a_branch_changed(repository):
+@pytest.mark.slow
+def test_make_ci_report_shows_the_changes_of_a_branch(repository):
     before = change(repository, "surfaces", "target", 0.4)
     (repository / "tools").symlink_to(ROOT / "tools")
     command = ["make", "-f", ROOT / "Makefile", "ci-report", "READY=", "ACTIVE=", "BASE=HEAD"]

@@ -1,3 +1,5 @@
+"""Every figure, and figures of unusual results."""
+
 import numpy as np
 import pytest
 from conftest import small_params
@@ -7,7 +9,7 @@ import plots
 from figures import cnn, xor
 
 
-def test_every_figure_is_drawn_with_equal_bytes_twice(results, written):
+def test_every_figure_is_drawn_uncut_and_with_equal_bytes_twice(results, written):
     first = written()
     plots.main(**small_params()["plots"])
     assert written() == first
@@ -31,13 +33,13 @@ def test_every_figure_is_drawn_with_equal_bytes_twice(results, written):
 
 
 @pytest.mark.parametrize("line", [(1.0, -2.0, 0.5), (0.0, 3.0, 1.0), (-2.0, 0.0, 0.0)])
-def test_the_line_is_drawn_through_points_where_the_output_is_one_half(line):
+def test_the_decision_line_passes_through_points_with_output_one_half(line):
     line = np.array(line)
     for point in xor.two_points(line):
         assert line[:2] @ point + line[2] == pytest.approx(0)
 
 
-def test_a_network_without_mistakes_and_a_class_with_a_long_name_can_be_drawn(images):
+def test_figures_without_errors_and_with_a_long_class_name_can_be_drawn(images):
     import pandas as pd
 
     classes = ["T-shirt/top", *"123456789"]

@@ -1,5 +1,4 @@
-"""The recipes of README.md and docs/experiments.md, run from their own text on the digits, in a
-repository of their own."""
+"""Run the commands of README.md and docs/experiments.md on the digits."""
 
 import re
 import subprocess
@@ -16,7 +15,7 @@ ELSEWHERE = {
 
 
 def commands(text):
-    """The command lines of a text: of its blocks, and `dvc exp run` and `make` with settings."""
+    """The command lines in blocks, and inline `dvc exp run` and `make` with settings."""
     for block, inline in re.findall(
         r"```\n(.*?)```|`((?:dvc exp run|make \w+) [^`]+)`", text, re.S
     ):
@@ -26,7 +25,7 @@ def commands(text):
 
 
 def run(folder, command, storage):
-    """Run a command line as a reader would, with the project's Makefile and without its set-up."""
+    """Run a command line with the project's Makefile, without its set-up."""
     command = command.replace("/srv/results", str(storage))
     command = re.sub(r"^make ", f"make -f '{ROOT}/Makefile' READY= ACTIVE= ", command)
     done = subprocess.run(
@@ -43,7 +42,7 @@ def run(folder, command, storage):
 
 @pytest.fixture
 def repository(first_run, tmp_path):
-    """The project on the digits, its results committed, with an origin to push to."""
+    """The project on the digits, its results committed, with a remote `origin`."""
     folder, origin = copy_of(first_run, tmp_path / "project"), tmp_path / "origin.git"
     for command in (
         ["git", "init", "--quiet", "--bare", origin],
@@ -66,13 +65,13 @@ def test_the_first_recipe_compares_two_learning_rates(repository, tmp_path):
 
 
 @pytest.mark.full
-def test_every_recipe_runs_as_it_stands(repository, tmp_path):
+def test_every_recipe_runs(repository, tmp_path):
     for command in commands(RECIPES):
         if not any(command.startswith(start) for start in ELSEWHERE):
             run(repository, command, tmp_path / "storage")
 
 
-def test_what_is_not_run_is_there():
+def test_the_commands_that_are_not_run_are_in_the_text():
     found = [*commands(RECIPES)]
     assert len(found) > 15
     assert all(any(command.startswith(start) for command in found) for start in ELSEWHERE)

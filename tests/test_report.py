@@ -201,14 +201,6 @@ def test_the_page_says_how_the_learning_rate_goes(results, schedule, warmup, sai
     assert said in make()[1]
 
 
-def test_the_defaults_have_the_names_of_params_yaml():
-    defaults, params = (
-        yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
-        for path in ("stages/page/defaults.yaml", "params.yaml")
-    )
-    assert {s: {*defaults[s]} for s in defaults} == {s: {*params[s]} for s in params}
-
-
 def test_what_comes_from_data_or_parameters_is_escaped(results):
     attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     change_metrics("train", {"machine.0.torch": attack})

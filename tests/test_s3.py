@@ -1,4 +1,4 @@
-"""Results shared by S3: a server on this machine speaks its protocol."""
+"""Share results through S3, with a server on this machine."""
 
 import socket
 import subprocess
@@ -35,7 +35,8 @@ def endpoint(tmp_path):
         server.wait(30)
 
 
-def test_results_go_through_s3(endpoint, tmp_path):
+@pytest.mark.slow
+def test_results_are_shared_through_s3(endpoint, tmp_path):
     ours = make_repository(tmp_path / "ours")
     dvc(ours, "remote", "add", "--default", "storage", "s3://results/basics")
     dvc(ours, "remote", "modify", "storage", "endpointurl", endpoint)

@@ -1,6 +1,7 @@
-"""params.yaml, dvc.yaml and dvc.lock against their schemas; the schema against what stages take."""
+"""params.yaml, dvc.yaml and dvc.lock match their schemas, params.schema.json the stages."""
 
 import inspect
+import json
 from copy import deepcopy
 from importlib import import_module
 
@@ -14,25 +15,20 @@ from test_pipeline import PIPELINE, STAGES, section_of
 from voluptuous import Invalid
 
 import schema
-from common.params import ParameterError, validate
-from page.facts import flatten
+from common.params import ParameterError, flatten, validate
+from page.facts import read_defaults
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+SCHEMA = (ROOT / "params.schema.json").read_text(encoding="utf-8")
+DEFAULTS = read_defaults(ROOT / "params.schema.json")
+VALIDATOR = jsonschema.Draft202012Validator(json.loads(SCHEMA))
 MAINS = {section_of(stage): import_module(stage).main for stage in STAGES}
 VALUES = (None, [], [1], {}, {"a": 1}, True, False, -1, 0, 1, 2, 20, 10**9, -(10**9), -0.5, 0.5)
 WORDS = ("", "auto", "adam", "mnist", "no such choice")
 
 
-@pytest.fixture(scope="module")
-def validator():
-    """What the file says, as an editor takes it."""
-    found = yaml.safe_load((ROOT / "params.schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator.check_schema(found)
-    return jsonschema.Draft202012Validator(found)
-
-
-def is_taken(section, given):
-    """Whether the stage of a section takes these parameters."""
+def accepts(section, given):
+    """Whether the stage of a section accepts these parameters."""
     main = MAINS[section]
 
     def use(**given):
@@ -47,22 +43,38 @@ def is_taken(section, given):
 
 
 def test_the_schema_is_that_of_the_signatures():
-    text = (ROOT / "params.schema.json").read_text(encoding="utf-8")
-    assert text == schema.generate(), "make schema renews it"
+    assert schema.generate(DEFAULTS) == SCHEMA, "outdated: run make schema"
+    jsonschema.Draft202012Validator.check_schema(json.loads(SCHEMA))
     first, *_ = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
     assert first == "# yaml-language-server: $schema=params.schema.json"
 
 
-def test_params_yaml_is_valid(validator):
-    assert [*validator.iter_errors(PARAMS)] == []
-    assert all(is_taken(section, PARAMS[section]) for section in MAINS)
+def test_params_yaml_and_the_defaults_are_valid():
+    assert [*VALIDATOR.iter_errors(PARAMS)] == [*VALIDATOR.iter_errors(DEFAULTS)] == []
+    assert all(accepts(section, PARAMS[section]) for section in MAINS)
+
+
+def test_a_default_changes_only_on_request(tmp_path, monkeypatch):
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    edited = text.replace("shift: 2 ", "shift: 3 ").replace("batch_size: 128", "batch_size: 100")
+    monkeypatch.setattr(schema, "PARAMS", tmp_path / "params.yaml")
+    schema.PARAMS.write_text(edited, encoding="utf-8")
+    assert schema.generate(DEFAULTS) == SCHEMA
+
+    def defaults(known):
+        generated = json.loads(schema.generate(known))["properties"]["train"]["properties"]
+        return generated["batch_size"]["default"], generated["augment"]["default"]["shift"]
+
+    new = deepcopy(DEFAULTS)  # of a schema without these two parameters
+    del new["train"]["batch_size"], new["train"]["augment"]["shift"]
+    assert defaults(new) == defaults({}) == (100, 3)
 
 
 @pytest.mark.parametrize(
     ("section", "name"),
     [(s, name) for s in PARAMS for name, _ in flatten(PARAMS[s])] + [("train", "augment")],
 )
-def test_a_value_is_refused_by_both_or_by_none(validator, section, name):
+def test_the_schema_and_the_stage_accept_the_same_values(section, name):
     refused = 0
     for value in VALUES + WORDS:
         params = deepcopy(PARAMS)
@@ -71,24 +83,24 @@ def test_a_value_is_refused_by_both_or_by_none(validator, section, name):
         for part in groups:
             group = group[part]
         group[last] = value
-        taken = is_taken(section, params[section])
-        assert validator.is_valid(params) == taken, value
-        refused += not taken
+        accepted = accepts(section, params[section])
+        assert VALIDATOR.is_valid(params) == accepted, value
+        refused += not accepted
     assert refused > 4
 
 
-def test_a_name_too_many_or_too_few_is_refused_by_both(validator):
+def test_the_schema_and_the_stage_refuse_unknown_and_missing_names():
     for section, group in [*((section, None) for section in PARAMS), ("train", "augment")]:
-        for harm in (lambda p: p.update(pints=1), lambda p: p.popitem()):
+        for damage in (lambda p: p.update(pints=1), lambda p: p.popitem()):
             params = deepcopy(PARAMS)
-            harm(params[section][group] if group else params[section])
-            assert not validator.is_valid(params)
-            assert not is_taken(section, params[section])
-    assert not validator.is_valid(PARAMS | {"trian": {}})
-    assert not validator.is_valid({name: PARAMS[name] for name in PARAMS if name != "train"})
+            damage(params[section][group] if group else params[section])
+            assert not VALIDATOR.is_valid(params)
+            assert not accepts(section, params[section])
+    assert not VALIDATOR.is_valid(PARAMS | {"trian": {}})
+    assert not VALIDATOR.is_valid({name: PARAMS[name] for name in PARAMS if name != "train"})
 
 
-def test_dvc_yaml_and_dvc_lock_are_as_dvc_wants_them():
+def test_dvc_yaml_and_dvc_lock_match_dvcs_schemas():
     assert COMPILED_MULTI_STAGE_SCHEMA(PIPELINE) == PIPELINE
     COMPILED_LOCKFILE_SCHEMA(yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8")))
     wrong = deepcopy(PIPELINE)

@@ -1,4 +1,4 @@
-"""Results shared with others: by a DVC remote and Git, as experiments, and as branches."""
+"""Share results through a DVC remote and Git, as experiments and as branches."""
 
 import json
 
@@ -9,7 +9,7 @@ from test_pipeline import change, ran
 
 
 def clone(origin, folder):
-    """A clone by somebody else, with an own cache."""
+    """Clone a repository, with a cache of its own."""
     git(origin, "clone", "--quiet", origin, folder)
     for name in ("name", "email"):
         git(folder, "config", f"user.{name}", "test")
@@ -17,9 +17,12 @@ def clone(origin, folder):
     return folder
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def ours(first_run, tmp_path_factory):
-    """A repository with results, pushed to a bare one and to a folder that is its DVC remote."""
+    """A repository with results, pushed to a bare repository and to a DVC remote, a folder."""
     folder = tmp_path_factory.mktemp("sharing")
     ours = copy_of(first_run, folder / "ours")
     git(ours, "init", "--quiet", "--bare", folder / "origin.git")
@@ -33,7 +36,7 @@ def ours(first_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def theirs(ours):
-    """Another's clone, without data."""
+    """A clone without data."""
     return clone(ours.parent / "origin.git", ours.parent / "theirs")
 
 
@@ -41,7 +44,7 @@ def read_params(folder):
     return yaml.safe_load((folder / "params.yaml").read_text())
 
 
-def test_who_clones_and_pulls_has_the_results_and_runs_nothing(ours, theirs):
+def test_after_clone_and_pull_no_stage_is_outdated(ours, theirs):
     assert not (theirs / "data").exists()
     dvc(theirs, "pull")
     assert ran(dvc(theirs, "repro")) == []
@@ -49,7 +52,7 @@ def test_who_clones_and_pulls_has_the_results_and_runs_nothing(ours, theirs):
     assert git(theirs, "status", "--short") == ""
 
 
-def test_an_experiment_is_shared_by_its_name_then_seen_and_applied(ours, theirs):
+def test_an_experiment_is_pushed_pulled_shown_and_applied_by_name(ours, theirs):
     dvc(ours, "exp", "run", "--name", "longer", "-S", "xor.steps=61", "xor_train")
     made = (ours / "data/xor.npz").read_bytes()
     git(ours, "restore", ".")
@@ -67,7 +70,7 @@ def test_an_experiment_is_shared_by_its_name_then_seen_and_applied(ours, theirs)
     assert ran(dvc(theirs, "repro", "xor_train")) == []
 
 
-def test_branches_are_compared_in_a_clone_that_has_no_data(ours, tmp_path):
+def test_branches_are_compared_in_a_clone_without_data(ours, tmp_path):
     main = git(ours, "branch", "--show-current")
     git(ours, "switch", "--quiet", "--create", "slower")
     change(ours, "train", "lr", 0.001)

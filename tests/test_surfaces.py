@@ -1,3 +1,5 @@
+"""The fields of one neuron against calculus, PyTorch and examples computed by hand."""
+
 import math
 
 import numpy as np
@@ -14,7 +16,7 @@ def grid(extent=6.0, points=100):
     return torch.meshgrid(axis, axis, indexing="ij")
 
 
-def test_sums_over_the_grid_are_those_of_the_assignment():
+def test_sums_over_the_grid_match_the_assignments():
     fields = surfaces.sample(*grid(), target=0.5)
     assert fields["l2"].sum().item() == pytest.approx(1769.31224, abs=5e-6)
     assert fields["ce"].sum().item() == pytest.approx(21435.47444, abs=5e-6)
@@ -33,7 +35,7 @@ def test_gradients_agree_with_central_differences(name, target):
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 
-def test_an_answer_worked_by_hand():
+def test_an_example_computed_by_hand():
     w, b = torch.tensor([[1.0]], dtype=torch.float64), torch.tensor([[0.0]], dtype=torch.float64)
     fields = {name: field.item() for name, field in surfaces.sample(w, b, 0.5).items()}
     y_hat = 1 / (1 + math.exp(-1))
@@ -48,13 +50,13 @@ def test_cross_entropy_is_finite_where_the_output_rounds_to_zero_or_one():
     assert surfaces.cross_entropy(z, 0.5).tolist() == [500, 500]
 
 
-def test_cross_entropy_is_least_where_output_meets_target():
+def test_the_minimum_of_cross_entropy_is_ln_2_for_target_one_half():
     fields = surfaces.sample(*grid(), target=0.5)
     assert fields["ce"].min().item() == pytest.approx(math.log(2), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["l2", "ce"])
-def test_the_descent_goes_where_torchs_own_goes(name):
+def test_the_descent_agrees_with_torchs_sgd(name):
     slope = {"l2": surfaces.l2_slope, "ce": surfaces.ce_slope}[name]
     outputs = surfaces.descend(slope, start=2.0, target=0.3, lr=0.5, tolerance=0.01, steps=200)
     weight, bias = (torch.tensor(2.0, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -69,7 +71,7 @@ def test_the_descent_goes_where_torchs_own_goes(name):
     assert abs(outputs[-1] - 0.3) <= 0.01 < abs(outputs[-2] - 0.3)
 
 
-def test_a_saturated_neuron_learns_under_cross_entropy_and_hardly_under_l2(workspace):
+def test_from_a_saturated_start_cross_entropy_converges_and_l2_does_not(workspace):
     metrics = surfaces.main(extent=6, points=3, target=0.5, lr=1, tolerance=0.01, steps=2000)
     assert metrics["ce_steps"] < 50
     assert "l2_steps" not in metrics
@@ -80,11 +82,11 @@ def test_a_saturated_neuron_learns_under_cross_entropy_and_hardly_under_l2(works
 
 
 @pytest.mark.parametrize("changes", [{"extent": 1000, "lr": 1e300}, {"target": 0}, {"target": 1}])
-def test_extremes_give_finite_numbers(workspace, changes):
+def test_extreme_parameters_give_finite_numbers(workspace, changes):
     surfaces.main(**small_params()["surfaces"] | {"steps": 10} | changes)
 
 
-def test_the_stage_writes_fields_by_weight_and_bias_and_equal_bytes_twice(written):
+def test_the_stage_writes_fields_over_weight_and_bias_and_equal_bytes_twice(written):
     parameters = small_params()["surfaces"]
     metrics = surfaces.main(**parameters)
     first = written()

@@ -1,4 +1,4 @@
-"""The parts of the training: augmentation, optimizer, EMA, the step, CUDA graphs, checkpoints."""
+"""The parts of a training run: augmentation, optimizer, EMA, step, CUDA graphs, checkpoints."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def draws(count=500, **changes):
     return draw_distortions(count, Augment(**NONE | changes), epoch_generator(0, 1, "cpu"))
 
 
-def test_without_a_distortion_an_image_stays_the_same():
+def test_the_zero_distortion_keeps_an_image():
     images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8).float()
     torch.testing.assert_close(distort(images, draws(5)), images, atol=1e-3, rtol=0)
 
@@ -55,7 +55,7 @@ def test_an_image_is_shifted_by_whole_pixels_without_wrapping():
     assert len(seen) == 25
 
 
-def test_a_quarter_turn_is_a_quarter_turn():
+def test_a_quarter_turn_agrees_with_rot90():
     image = torch.randint(0, 256, (1, 28, 28), dtype=torch.uint8).float()
     turn = torch.tensor([[[0.0, -1, 0], [1, 0, 0]]])
     expected = torch.rot90(image[0])
@@ -72,7 +72,7 @@ def test_distorting_agrees_with_torchs_affine_grid():
     torch.testing.assert_close(distort(images, drawn), expected, atol=1e-2, rtol=0)
 
 
-def test_each_image_is_distorted_by_its_own_draw_within_the_limits():
+def test_each_image_has_its_own_distortion_within_the_limits():
     turned = draws(rotation=10.0)
     angles = torch.rad2deg(torch.atan2(turned[:, 1, 0], turned[:, 0, 0]))
     assert len(angles.unique()) == 500
@@ -83,7 +83,7 @@ def test_each_image_is_distorted_by_its_own_draw_within_the_limits():
     assert not torch.equal(sides[:, 0], sides[:, 1])
 
 
-def test_bumps_displace_every_pixel_alike_and_neighbours_together():
+def test_elastic_displacements_have_one_spread_and_are_smooth():
     still = draws(4000)
     moved = draws(4000, elastic=0.6)
     assert moved.shape == (4000, 2, 84)
@@ -99,7 +99,7 @@ def test_bumps_displace_every_pixel_alike_and_neighbours_together():
     assert abs(apart) < 0.1
 
 
-def test_a_bump_displaces_only_the_pixels_near_it():
+def test_one_elastic_coefficient_displaces_only_nearby_pixels():
     image = torch.arange(28).expand(1, 28, 28) * 4 + torch.arange(28)[:, None] * 5
     coefficients = torch.cat([draws(1), torch.zeros(1, 2, 81)], 2)
     coefficients[0, 0, 3] = 300.0  # the first bump, beyond the upper left corner, far to the right
@@ -119,7 +119,7 @@ def test_the_last_steps_of_a_run_have_no_augmentation():
     assert draw_epoch(None, 0, 11, 22, 16, generator) == [None] * 11
 
 
-def test_another_epoch_and_another_seed_draw_other_numbers():
+def test_random_numbers_depend_on_epoch_and_seed():
     first, epoch, seed, again = (
         torch.rand(3, generator=epoch_generator(*key, "cpu"))
         for key in ((1, 1), (1, 2), (2, 1), (1, 1))
@@ -145,7 +145,7 @@ def test_the_learning_rate_rises_to_its_peak_and_decays(schedule, warmup, steps)
         assert rates[-1] == 1 if schedule == "constant" else rates[-1] < 0.1
 
 
-def test_learning_rates_worked_by_hand():
+def test_learning_rates_computed_by_hand():
     # Two steps of warm-up to 0.4, then decay over the other three, to zero after the last one.
     assert learning_rates(0.4, 5, "linear", 0.4).tolist() == pytest.approx(
         [0.2, 0.4, 0.3, 0.2, 0.1]
@@ -265,7 +265,7 @@ def no_gpu(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_warming_up_and_capturing_leave_no_trace_in_the_training(name, no_gpu):
+def test_warming_up_and_capturing_do_not_change_the_training_run(name, no_gpu):
     torch.use_deterministic_algorithms(True)
     ends = []
     for graphed in (False, True):
@@ -280,7 +280,7 @@ def test_warming_up_and_capturing_leave_no_trace_in_the_training(name, no_gpu):
     assert all(torch.equal(*pair) for pair in zip(*ends, strict=True))
 
 
-def test_a_failed_capture_names_its_cause(no_gpu, monkeypatch):
+def test_the_message_of_a_failed_capture_names_the_cause(no_gpu, monkeypatch):
     @contextmanager
     def broken(_):
         try:
@@ -306,10 +306,10 @@ def test_a_failed_capture_names_its_cause(no_gpu, monkeypatch):
     )
 
 
-def killed_at_random_moments(start, written, **changes):
-    """Kill a training run several times, then let it finish; how often it continued."""
+def killed_at_random_moments(kills, start, written, **changes):
+    """Kill a training run several times, then let it finish; return how often it continued."""
     continued, rng = 0, np.random.default_rng(0)
-    for _ in range(8):
+    for _ in range(kills):
         remove(outputs(written))  # as DVC does before it runs a stage
         process = start(epochs=8, **changes)
         printed = [process.stdout.readline() for _ in range(rng.integers(1, 3))]
@@ -325,14 +325,21 @@ def killed_at_random_moments(start, written, **changes):
     return continued + ("continuing after epoch" in printed)
 
 
-@pytest.mark.parametrize("changes", [{}, pytest.param({"device": "cuda"}, marks=pytest.mark.gpu)])
-def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(
-    images, written, start, changes
+@pytest.mark.parametrize(
+    ("kills", "changes"),
+    [
+        pytest.param(2, {}, marks=pytest.mark.slow),
+        pytest.param(8, {}, marks=pytest.mark.full),
+        pytest.param(8, {"device": "cuda"}, marks=[pytest.mark.slow, pytest.mark.gpu]),
+    ],
+)
+def test_a_training_run_killed_at_random_moments_ends_with_the_same_bytes(
+    images, written, start, kills, changes
 ):
     undisturbed = start(epochs=8, **changes)
     assert undisturbed.wait(600) == 0, undisturbed.stderr.read()
     expected = outputs(written)
-    assert killed_at_random_moments(start, written, **changes) > 0
+    assert killed_at_random_moments(kills, start, written, **changes) > 0
     assert outputs(written) == expected
     assert [*CHECKPOINTS.iterdir()] == []
 
@@ -357,14 +364,21 @@ def test_a_run_interrupted_after_its_last_epoch_still_writes_every_result(
     assert outputs(written) == expected
 
 
-def test_an_interrupted_run_leaves_its_curves_and_no_other_runs_results(images, written, start):
+def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
+    images, written, monkeypatch
+):
     train()
     whole = outputs(written).keys()
-    process = start(epochs=1000, seed=1)
-    for _ in range(2):
-        process.stdout.readline()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    save = cnn_train.Checkpoint.save
+
+    def interrupt(self, history):
+        save(self, history)
+        if len(history) == 3:  # its curves are not written yet
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cnn_train.Checkpoint, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(epochs=4, seed=1)
     curves = "reports/plots/history.json"
     assert outputs(written).keys() == {name for name in whole if "mnist" in name} | {curves}
     rows = json.loads(Path(curves).read_text())["rows"]
@@ -372,13 +386,13 @@ def test_an_interrupted_run_leaves_its_curves_and_no_other_runs_results(images, 
     assert len(rows) >= 2
 
 
-def test_a_damaged_or_foreign_checkpoint_is_moved_aside_and_training_restarts(
+def test_training_restarts_beside_a_damaged_or_foreign_checkpoint(
     images, written, capsys, monkeypatch
 ):
-    train()
+    train(epochs=1)
     expected = outputs(written)
     monkeypatch.setattr(cnn_train.Checkpoint, "remove", lambda self: self.lock.release())
-    train()
+    train(epochs=1)
     (path,) = (path for path in CHECKPOINTS.iterdir() if path.suffix != ".lock")
     whole = path.read_bytes()
 
@@ -387,24 +401,24 @@ def test_a_damaged_or_foreign_checkpoint_is_moved_aside_and_training_restarts(
     for broken in (bytes(flipped), whole[:1000], b""):
         path.write_bytes(broken)
         capsys.readouterr()
-        train()
+        train(epochs=1)
         captured = capsys.readouterr()
         assert captured.err.count("not a checkpoint of this run") == 1
         assert "continuing" not in captured.out
         assert outputs(written) == expected
 
     capsys.readouterr()
-    train(seed=1)  # another run does not load it
+    train(epochs=1, seed=1)  # another run does not load it
     assert "continuing" not in capsys.readouterr().out
     (other,) = (p for p in CHECKPOINTS.iterdir() if p.suffix == "" and p != path)
     other.replace(path)
-    train()
+    train(epochs=1)
     captured = capsys.readouterr()
     assert "not a checkpoint of this run" in captured.err
     assert outputs(written) == expected
 
 
-def test_of_two_equal_runs_at_once_only_the_first_has_a_checkpoint(workspace, capsys):
+def test_of_two_identical_concurrent_runs_only_the_first_has_a_checkpoint(workspace, capsys):
     first, second = Checkpoint("a key"), Checkpoint("a key")
     assert "an identical run is in progress" in capsys.readouterr().err
     second.save([{"epoch": 1}])
@@ -417,6 +431,7 @@ def test_of_two_equal_runs_at_once_only_the_first_has_a_checkpoint(workspace, ca
     assert [*CHECKPOINTS.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_at_once_with_one_line(images, start):
     process = start(epochs=1000)
     process.stdout.readline()
@@ -429,7 +444,7 @@ def test_ctrl_c_stops_at_once_with_one_line(images, start):
     assert took < 5  # within a second on an idle machine
 
 
-def test_a_loss_that_is_not_finite_is_reported_with_its_step(images, written):
+def test_a_non_finite_loss_is_reported_with_its_step(images, written):
     before = outputs(written)
     given = small_params()["train"] | {"schedule": "constant", "warmup": 0, "ema": 0, "lr": 1e30}
     with pytest.raises(ParameterError) as refused:

@@ -1,4 +1,4 @@
-"""The workflow that rebuilds the reports: pinned, with few permissions, and a caller of make."""
+"""The workflows pin their actions, have few permissions and call make."""
 
 import re
 
@@ -18,7 +18,7 @@ def steps(workflow):
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_actions_are_pinned_by_commit_and_can_only_read(path):
+def test_actions_are_pinned_to_commits_and_permissions_are_read_only(path):
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     uses = [step["uses"] for step in steps(workflow) if "uses" in step]
     assert uses
@@ -30,7 +30,7 @@ def test_actions_are_pinned_by_commit_and_can_only_read(path):
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_runs_make_and_builds_no_command_from_what_others_write(path):
+def test_commands_call_make_and_contain_no_expressions(path):
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     commands = [step["run"] for step in steps(workflow) if "run" in step]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

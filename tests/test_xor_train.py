@@ -1,3 +1,5 @@
+"""The XOR networks against PyTorch, NumPy and mathematics."""
+
 import math
 
 import numpy as np
@@ -21,7 +23,13 @@ def as_module(networks):
     return module
 
 
-def test_a_start_is_the_one_that_pytorch_draws_for_the_seed():
+@pytest.fixture(scope="module")
+def followed():
+    """The run of params.yaml: 3001 steps from the initial weights of seed 42."""
+    return xor_train.follow(xor_train.one_start(42), steps=3001, lr=0.1)
+
+
+def test_initial_weights_are_those_of_pytorch_for_the_seed():
     torch.manual_seed(42)
     hidden, output = nn.Linear(2, 2), nn.Linear(2, 1)
     W, b, v, c = xor_train.one_start(42)
@@ -31,7 +39,7 @@ def test_a_start_is_the_one_that_pytorch_draws_for_the_seed():
     assert torch.equal(c, output.bias.double())
 
 
-def test_the_followed_run_agrees_with_pytorchs_layers_loss_and_sgd_in_float64():
+def test_the_run_agrees_with_pytorchs_layers_loss_and_sgd_in_float64():
     start = xor_train.one_start(42)
     networks, losses = xor_train.follow(start, steps=200, lr=0.1)
     module = as_module(start).double()
@@ -47,10 +55,9 @@ def test_the_followed_run_agrees_with_pytorchs_layers_loss_and_sgd_in_float64():
     torch.testing.assert_close(networks.W[-1], module[0].weight.detach(), atol=0, rtol=1e-10)
 
 
-def test_numpy_and_hand_written_gradients_reproduce_the_followed_run_to_1e_6():
+def test_numpy_with_hand_written_gradients_reproduces_the_run_to_1e_6(followed):
     W, b, v, c = (p[0].numpy() for p in xor_train.one_start(42))
     x, y = xor_train.X.numpy().astype(float), xor_train.Y.numpy().astype(float)
-    _, losses = xor_train.follow(xor_train.one_start(42), steps=3001, lr=0.1)
     for _ in range(3001):
         h = np.tanh(x @ W.T + b)  # (4, 2)
         dz = 1 / (1 + np.exp(-(h @ v + c))) - y  # (4,): ∂L/∂z = ŷ - y
@@ -58,10 +65,11 @@ def test_numpy_and_hand_written_gradients_reproduce_the_followed_run_to_1e_6():
         W, b, v, c = W - 0.1 * dh.T @ x, b - 0.1 * dh.sum(0), v - 0.1 * dz @ h, c - 0.1 * dz.sum()
     z = np.tanh(x @ W.T + b) @ v + c
     loss = np.logaddexp(0, np.where(y > 0, -z, z)).sum()
+    _, losses = followed
     assert losses[-1].item() == pytest.approx(loss, rel=1e-6)
 
 
-def test_starts_side_by_side_go_where_each_would_go_alone():
+def test_a_batch_of_starts_gives_the_results_of_single_runs():
     starts = xor_train.random_starts(5, seed=1)
     *_, (together, losses) = xor_train.descend(starts, steps=30, lr=0.1)
     for k in range(5):
@@ -71,8 +79,8 @@ def test_starts_side_by_side_go_where_each_would_go_alone():
         torch.testing.assert_close(end.W[0], together.W[k], atol=1e-5, rtol=1e-4)
 
 
-def test_the_default_seed_solves_xor():
-    networks, losses = xor_train.follow(xor_train.one_start(42), steps=3001, lr=0.1)
+def test_the_default_seed_solves_xor(followed):
+    networks, losses = followed
     assert len(losses) == 3002
     assert losses[-1] < 0.02
     assert xor_train.correct(networks)[-1] == 4
@@ -81,14 +89,14 @@ def test_the_default_seed_solves_xor():
     ).tolist() == [False, True, True, False]
 
 
-def test_without_the_activation_no_start_solves_xor_or_gets_below_four_ln_two():
+def test_without_activation_no_start_solves_xor_or_reaches_a_loss_below_4_ln_2():
     starts = xor_train.random_starts(200, seed=0)
     *_, (ends, losses) = xor_train.descend(starts, steps=1500, lr=0.1, activation=AFFINE)
     assert losses.min().item() == pytest.approx(4 * math.log(2), abs=1e-5)
     assert xor_train.correct(ends, AFFINE).max() < 4
 
 
-def test_the_stage_writes_snapshots_whose_line_is_the_output_layers(written):
+def test_the_stage_writes_its_arrays_and_equal_bytes_twice(written):
     parameters = small_params()["xor"]
     metrics = xor_train.main(**parameters)
     first = written()

@@ -1,9 +1,15 @@
-"""Write params.schema.json, by which an editor completes and checks params.yaml as it is typed.
+"""Write params.schema.json, the JSON Schema of params.yaml, for editors and for the report.
 
-make schema   types and bounds are those of the signatures of the stages, and what a parameter does
-              stands in the comments of params.yaml. A schema cannot refuse NaN; the stages do.
+make schema             renew types and bounds from the signatures of the stages, descriptions from
+                        the comments of params.yaml; keep the defaults and add those of new
+                        parameters
+make schema DEFAULTS=1  take every default from params.yaml
+
+The report lists the parameters that differ from the defaults. JSON Schema cannot exclude NaN; the
+stages do.
 """
 
+import argparse
 import inspect
 import json
 import re
@@ -15,12 +21,16 @@ import yaml
 from pydantic import ConfigDict, Field, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "stages"))
+from common.params import Loader
+from page.facts import read_defaults
+
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS, SCHEMA = ROOT / "params.yaml", ROOT / "params.schema.json"
 
 
 class Untitled(GenerateJsonSchema):
-    """Without a title for each parameter, which would repeat its name."""
+    """Omit the title of each parameter, which repeats its name."""
 
     def field_title_should_be_set(self, schema):
         return False
@@ -36,28 +46,47 @@ def comments(text):
     return found
 
 
-def describe(stage, title, says):
-    """A stage's section of params.yaml, and its schema; `says` has the comments."""
+def keep(defaults, values):
+    """The known defaults; a value without one becomes a default."""
+    if isinstance(defaults, dict) and isinstance(values, dict):
+        return {name: keep(defaults.get(name, value), value) for name, value in values.items()}
+    return defaults
+
+
+def describe(stage, title, descriptions, defaults):
+    """The name and the JSON Schema of a stage's section of params.yaml."""
     script = (ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")
     section = re.search(r'run\(main, section="(\w+)"\)', script)[1]
-    parameters = inspect.signature(import_module(stage).main).parameters.values()
-    fields = {p.name: (p.annotation, Field(description=says[section, p.name])) for p in parameters}
+    fields = {
+        parameter.name: (
+            parameter.annotation,
+            Field(
+                description=descriptions[section, parameter.name],
+                json_schema_extra={"default": defaults[section][parameter.name]},
+            ),
+        )
+        for parameter in inspect.signature(import_module(stage).main).parameters.values()
+    }
     model = create_model(section, __config__=ConfigDict(extra="forbid"), **fields)
-    described = model.model_json_schema(schema_generator=Untitled) | {"title": title}
-    for group in described.pop("$defs", {}).values():  # in place of the reference to it
+    schema = model.model_json_schema(schema_generator=Untitled) | {"title": title}
+    for group in schema.pop("$defs", {}).values():  # inlined
         name = group["title"].lower()
         for member, properties in group["properties"].items():
-            properties["description"] = says[section, name, member]
-        described["properties"][name]["anyOf"][0] = group
-    return section, described
+            properties["description"] = descriptions[section, name, member]
+        schema["properties"][name]["anyOf"][0] = group
+    return section, schema
 
 
-def generate():
-    """The text of params.schema.json."""
-    says = comments(PARAMS.read_text(encoding="utf-8"))
+def generate(known):
+    """The text of params.schema.json. `known` has the defaults to keep, section to parameter to
+    default.
+    """
+    text = PARAMS.read_text(encoding="utf-8")
+    values = yaml.load(text, Loader)  # noqa: S506
+    given = comments(text), keep(known, values)
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     try:
-        sections = dict(describe(stage, stages[stage]["desc"], says) for stage in stages)
+        sections = dict(describe(stage, stages[stage]["desc"], *given) for stage in stages)
     except KeyError as error:
         sys.exit(f"params.yaml: {'.'.join(error.args[0])}: needs a comment that describes it")
     schema = {
@@ -71,5 +100,7 @@ def generate():
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "stages"))
-    SCHEMA.write_text(generate(), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--defaults", action="store_true", help="take them from params.yaml")
+    renew = parser.parse_args().defaults or not SCHEMA.exists()
+    SCHEMA.write_text(generate({} if renew else read_defaults(SCHEMA)), encoding="utf-8")

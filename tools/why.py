@@ -1,99 +1,160 @@
-"""Say what changed since dvc.lock, stage by stage, and what `dvc repro` would make of it.
+"""Show which stages are outdated since dvc.lock, and why; nothing is run.
 
-make why   a line for each stage, in the order of `dvc repro`, and about how long it takes: as long
-           as the last time that DVC ran it here, with whatever parameters.
+make why   a line for each stage in the order of `dvc repro`, with the duration of its last run
 
-Nothing is run. What a stage that runs will write is not known before: those that read it are asked
-after it, and then they run, come from the cache, or stay as they are.
+`dvc repro` runs an outdated stage, or restores its results if the cache has them for its inputs.
+The stages that read its outputs rerun if these change.
 """
 
+import json
+import logging
+import reprlib
 import sys
+from importlib.metadata import version
+from logging.handlers import BufferingHandler
 from pathlib import Path
+from typing import NamedTuple
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from networkx import dfs_postorder_nodes
 
-from internals.plan import plan
-from internals.runs import clear_git_variables
+from internals.runs import clear_git_variables, metrics_path
+
+from common.params import flatten  # isort: skip (internals.runs makes it importable)
 
 TIMES = Path(".dvc/tmp/times")
+CHANGES = {"deleted": "is missing", "new": "is new", "not in cache": "is not in the cache"}
+FAILS, OUTDATED, UNSURE, RESTORED = "cannot run", "outdated", "may rerun", "restored from the cache"
+DATA, UNCHANGED = "changed data", "up to date"  # DVC records changed data as they are
 
 
-def duration(steps):
-    """', about 2 min' for some steps together, or nothing where one was never measured."""
-    seconds = 0
-    for step in steps:
-        try:
-            seconds += float((TIMES / step.stage.addressing).read_text())
-        except (OSError, ValueError):
-            return ""
-    if seconds >= 100:
-        return f", about {seconds / 60:.0f} min"
-    return f", about {max(1, seconds):.0f} s" if steps else ""
+class Step(NamedTuple):
+    stage: object
+    verdict: str
+    reasons: list  # texts; for UNSURE, the stages whose results decide
 
 
-def listed(texts, joint="and", most=4):
-    """'a, b and c' of texts, each once, and of many the first alone."""
+def describe(path, change):
+    return f"{path} {CHANGES.get(change, 'changed')}"
+
+
+def changed_params(dep):
+    """How the parameters of a stage differ from dvc.lock."""
+    before, after = dict(flatten(dep.hash_info.value or {})), dict(flatten(dep.read_params()))
+    for name in [*after, *(before.keys() - after.keys())]:
+        if name not in before or name not in after:
+            yield f"{name} is {'new' if name in after else 'gone'}"
+        elif before[name] != after[name]:
+            yield f"{name} from {reprlib.repr(before[name])} to {reprlib.repr(after[name])}"
+
+
+def overlap(dep, out):
+    """Whether two paths are the same, or one is in the other."""
+    dep, out = Path(dep.fs_path), Path(out.fs_path)
+    return dep.is_relative_to(out) or out.is_relative_to(dep)
+
+
+def judge(stage, steps, status, restorable):
+    """The step of a stage, from those of the stages that it reads and its entry in `dvc status`."""
+    reasons, missing, awaited = [text for text in status if isinstance(text, str)], [], []
+    changes = {kind: new for part in status if isinstance(part, dict) for kind, new in part.items()}
+    steps = [step for step in steps if step.verdict not in (DATA, UNCHANGED)]
+    for dep in [] if stage.frozen else stage.deps:
+        made = [(step, out) for step in steps for out in step.stage.outs if overlap(dep, out)]
+        for step, out in made:
+            if step.verdict != RESTORED or out.hash_info != dep.hash_info:
+                awaited.append(step.stage.addressing)
+        change = None if made else changes.get("changed deps", {}).get(str(dep))
+        if isinstance(change, dict):
+            missing += [f"{n} is missing" for n in dep.params if change.get(n) == "deleted"]
+            reasons += changed_params(dep)
+        elif change:
+            (missing if change == "deleted" else reasons).append(describe(dep, change))
+    if stage.deps and not any(entry.hash_info for entry in [*stage.deps, *stage.outs]):
+        reasons = ["not in dvc.lock"]
+    is_data = stage.frozen or not (stage.cmd or stage.is_import)
+    if is_data:
+        missing += [describe(out, "deleted") for out in stage.outs if not out.exists]
+    for verdict, texts in ((FAILS, missing), (OUTDATED, reasons), (UNSURE, awaited)):
+        if texts:
+            return Step(stage, verdict, texts)
+    reasons = [describe(*change) for change in changes.get("changed outs", {}).items()]
+    verdict = DATA if is_data else RESTORED if restorable else OUTDATED
+    return Step(stage, verdict if reasons else UNCHANGED, reasons)
+
+
+def plan(repo):
+    """The steps of `dvc repro` in its order."""
+    messages = BufferingHandler(sys.maxsize)
+    logging.getLogger("dvc").handlers = [messages]
+    logging.getLogger("dvc").setLevel("INFO")
+    # It looks in the cache for the inputs in dvc.lock, so it is wrong about changed inputs.
+    repo.reproduce(dry=True, on_error="ignore")
+    said = [record.getMessage() for record in messages.buffer]
+    status, graph, steps = repo.status(check_updates=False), repo.index.graph, {}
+    for target in repo.stage.collect("dvc.yaml"):
+        for stage in dfs_postorder_nodes(graph, target):
+            name = stage.addressing
+            restorable = any(text.startswith(f"Stage '{name}' is cached") for text in said)
+            read = [steps[other.addressing] for other in graph[stage]]
+            steps[name] = judge(stage, read, status.get(name, []), restorable)
+    return [*steps.values()]
+
+
+def duration(*steps):
+    """', about 2 min' for the steps that may run; nothing if one of them was never measured."""
+    paths = [TIMES / s.stage.addressing for s in steps if s.verdict in (OUTDATED, UNSURE)]
+    try:
+        seconds = sum(float(path.read_text()) for path in paths)
+    except (OSError, ValueError):
+        return ""
+    text = f"{seconds / 60:.0f} min" if seconds >= 100 else f"{max(1, seconds):.0f} s"
+    return f", about {text}" if paths else ""
+
+
+def join(texts, most=3):
+    """'a, b, c and 2 more' of texts, each once."""
     texts = [*dict.fromkeys(texts)]
-    if len(texts) > most:
-        texts = [*texts[: most - 1], f"{len(texts) - most + 1} more"]
-    return f" {joint} ".join([", ".join(texts[:-1]), texts[-1]]) if texts[1:] else texts[0]
-
-
-def describe(step):
-    """What becomes of a stage, in words."""
-    why = listed(step.reasons) if step.reasons else ""
-    if step.verdict == "asked":
-        change = "change" if len(step.awaited) > 2 else "changes"
-        why = why or f"if {listed(step.awaited, 'or', most=2)} {change}"
-        return f"is asked after {listed(step.awaited.values())}: may run{duration([step])}, {why}"
-    return {
-        "stays": "as it was",
-        "fails": f"cannot run: {why}",
-        "cached": f"comes from the cache: {why}",
-        "checkout": f"needs only dvc checkout: {why}",
-        "runs": f"runs{duration([step])}: {why}",
-    }[step.verdict]
+    rest = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + rest
 
 
 def sum_up(steps):
-    """All of it in one line."""
-    of = {
-        verdict: [step for step in steps if step.verdict in verdict.split()]
-        for verdict in ("fails", "runs", "asked", "cached checkout")
-    }
-    if not any(of.values()):
-        return "nothing changed: dvc repro runs nothing"
-    fails, runs, asked, cached = of.values()
-    if fails:
-        return f"dvc repro ends at {fails[0].stage.addressing}"
-    parts = [f"{len(runs) or 'nothing'} to run{duration(runs)}"]
-    parts += [f"{len(asked)} to ask again{duration(asked)}"] if asked else []
-    parts += [f"{len(cached)} from the cache"] if cached else []
-    return f"dvc repro: {'; '.join(parts)}"
+    """All steps in one line."""
+    of = {step.verdict: [s for s in steps if s.verdict == step.verdict] for step in steps}
+    if FAILS in of:
+        return f"dvc repro fails at {of[FAILS][0].stage.addressing}"
+    verdicts = [verdict for verdict in (DATA, OUTDATED, UNSURE, RESTORED) if verdict in of]
+    parts = [f"{len(of[verdict])} {verdict}{duration(*of[verdict])}" for verdict in verdicts]
+    return f"dvc repro: {'; '.join(parts)}" if parts else "nothing changed: dvc repro runs nothing"
 
 
-def one_line(error):
-    """An error of DVC's, and what it was made of, which says where."""
-    cause = getattr(error, "exc", error)
-    while cause.__cause__:
-        cause = cause.__cause__
-    return " ".join(f"{error}{'' if cause is error else f': {cause}'}".split())
+def changed_torch():
+    """What to do if the network was trained with another version of torch; '' if it was not."""
+    try:
+        (machine,) = json.loads(Path(metrics_path("train")).read_text())["machine"]
+        before, now = (text.partition("+")[0] for text in (machine["torch"], version("torch")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return ""  # no results, or damaged ones
+    how = "this makes no stage outdated; to train again: dvc repro --force --single-item cnn_train"
+    return f"trained with torch {before}, installed is {now}: {how}" if before != now else ""
 
 
 def main():
     clear_git_variables()
     with Repo() as repo:
         steps = plan(repo)
-    if any(step.verdict != "stays" for step in steps):
-        width = max(len(step.stage.addressing) for step in steps)
-        for step in steps:
-            print(f"{step.stage.addressing:{width}}  {describe(step)}")
-    print(sum_up(steps))
+    width = max((len(step.stage.addressing) for step in steps), default=0)
+    for step in steps if any(step.verdict != UNCHANGED for step in steps) else []:
+        joint = ", depending on " if step.verdict == UNSURE else ": " if step.reasons else ""
+        why = f"{duration(step)}{joint}{join(step.reasons)}"
+        print(f"{step.stage.addressing:{width}}  {step.verdict}{why}")
+    print(*filter(None, (sum_up(steps), changed_torch())), sep="\n")
 
 
 if __name__ == "__main__":
     try:
         main()
     except (DvcException, RecursionError) as error:
-        sys.exit(one_line(error))
+        sys.exit(" ".join(str(error).split()))

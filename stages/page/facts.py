@@ -1,6 +1,8 @@
 """What the page says beyond the metrics, taken from what the stages computed."""
 
+import json
 from math import log, sqrt
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -29,6 +31,15 @@ def read_results():
     for name in ("machine", "provenance"):  # one row
         (trained[name],) = trained[name].values()
     return results
+
+
+def read_defaults(path="params.schema.json"):
+    """Section to parameter to default."""
+    schema = json.loads(Path(path).read_text(encoding="utf-8"))
+    return {
+        section: {name: parameter["default"] for name, parameter in body["properties"].items()}
+        for section, body in schema["properties"].items()
+    }
 
 
 def surface_data(params, points):

@@ -41,13 +41,13 @@ def test_a_demo_that_fails_shows_why_and_leaves_the_former_as_it_was(repository)
     assert done.returncode != 0
     assert "ValueError: broken on purpose" in done.stdout
     assert "failed to reproduce 'download_mnist'" in done.stdout  # DVC's own message
-    assert "a former demo/ is as it was" in done.stdout
+    assert "make demo failed and changed nothing" in done.stdout
     assert "Traceback" not in done.stdout.partition("broken on purpose")[2]
     assert (repository / "demo/.git/made").exists()
 
     (repository / "demo/mine.txt").touch()
     done = demo(repository)
-    assert "demo/ is not as make demo left it" in done.stdout
+    assert "demo/ has changed since make demo" in done.stdout
     assert (repository / "demo/mine.txt").exists()
 
 

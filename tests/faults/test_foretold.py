@@ -1,9 +1,8 @@
-"""What `make why` foretells, against what `dvc repro` does, in small pipelines with any history."""
+"""`make why` against what `dvc repro` then does, in a small pipeline after random actions."""
 
 import logging
 import random
 import subprocess
-import sys
 from contextlib import suppress
 
 import pytest
@@ -11,17 +10,9 @@ import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from internals.plan import plan
+from why import FAILS, OUTDATED, RESTORED, UNCHANGED, UNSURE, plan
 
-# Each writes the half of its parameter, so that two values give one result, and what it read.
-CODE = """import sys, yaml
-name, reads, *writes = sys.argv[1:]
-found = [str(yaml.safe_load(open("params.yaml"))[name]["value"] // 2)]
-found += [open(path).read() for path in filter(None, reads.split(","))]
-for path in writes:
-    open(path, "w").write(f"{path} of {name}: {found}")
-"""
-# Name to what it reads and what it writes: data for the cache, and metrics and a page for Git.
+# Name to inputs and outputs: data for the cache, and metrics and a page for Git.
 STAGES = {
     "a": ([], ["a.out", "a.json"]),
     "b": (["a.out"], ["b.out", "b.json"]),
@@ -29,6 +20,15 @@ STAGES = {
     "d": (["b.out", "c.out", "a.json"], ["d.out"]),
     "e": (["d.out", "b.json"], ["e.html"]),
 }
+OUTPUTS = [path for _, writes in STAGES.values() for path in writes]
+
+
+def write_script(name):
+    """A stage that writes its inputs and half of its parameter: two values give one result."""
+    reads, writes = STAGES[name]
+    value = f"$(($(sed -n 's/^{name}: //p' params.yaml) / 2))"
+    script = f"for file in {' '.join(writes)}; do cat /dev/null {' '.join(reads)} > $file; "
+    return script + f'echo "$file of {name}: {value}" >> $file; done\n'
 
 
 @pytest.fixture
@@ -39,47 +39,48 @@ def pipeline(tmp_path, monkeypatch):
     Repo.init().close()
     stages = {}
     for name, (reads, writes) in STAGES.items():
-        (tmp_path / f"{name}.py").write_text(CODE)
-        command = f"'{sys.executable}' {name}.py {name} '{','.join(reads)}' {' '.join(writes)}"
+        (tmp_path / f"{name}.sh").write_text(write_script(name))
         stages[name] = {
-            "cmd": command,
-            "deps": [f"{name}.py", "shared.py", *reads],
-            "params": [name, "a"],
+            "cmd": f"sh {name}.sh",
+            "deps": [f"{name}.sh", "shared.sh", *reads],
+            "params": ["a", name],
             "outs": [path for path in writes if path.endswith(".out")],
             "metrics": [{path: {"cache": False}} for path in writes if path.endswith(".json")],
         }
     stages["e"]["outs"] = [{"e.html": {"cache": False}}]
-    (tmp_path / "shared.py").touch()
+    (tmp_path / "shared.sh").touch()
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({name: {"value": 0} for name in STAGES}))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(dict.fromkeys(STAGES, 0)))
     return tmp_path
 
 
 def change_parameter(folder, rng):
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params[rng.choice([*params])]["value"] = rng.randrange(4)
+    params[rng.choice([*params])] = rng.randrange(4)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def change_code(folder, rng):
-    (folder / f"{rng.choice([*STAGES])}.py").write_text(CODE + rng.choice(["", "# a comment\n"]))
+    name = rng.choice([*STAGES])
+    (folder / f"{name}.sh").write_text(write_script(name) + rng.choice(["", "# a comment\n"]))
 
 
 def change_shared_code(folder, rng):
-    (folder / "shared.py").write_text(rng.choice(["", "# a comment\n"]))
+    (folder / "shared.sh").write_text(rng.choice(["", "# a comment\n"]))
 
 
 def remove_code(folder, rng):
     if rng.random() < 0.3:
-        (folder / f"{rng.choice([*STAGES])}.py").unlink(missing_ok=True)
+        (folder / f"{rng.choice([*STAGES])}.sh").unlink(missing_ok=True)
 
 
-def remove_output(folder, rng):
-    (folder / rng.choice(outputs())).unlink(missing_ok=True)
+def remove_outputs(folder, rng):
+    for path in rng.choice([[rng.choice(OUTPUTS)], OUTPUTS]):
+        (folder / path).unlink(missing_ok=True)
 
 
 def change_output(folder, rng):
-    path = folder / rng.choice(outputs())
+    path = folder / rng.choice(OUTPUTS)
     path.unlink(missing_ok=True)  # it may be a link into the cache
     path.write_text("{}")
 
@@ -97,42 +98,42 @@ def remove_lock(folder, rng):
 
 def run_one_stage(folder, rng):
     with Repo() as repo, suppress(DvcException):
-        repo.reproduce([rng.choice([*STAGES])])
+        repo.reproduce([rng.choice([*STAGES])], single_item=rng.random() < 0.5)
 
 
-def outputs():
-    return [path for _, writes in STAGES.values() for path in writes]
-
-
-ACTIONS = [change_parameter] * 3 + [change_code, change_shared_code, remove_code, remove_output]
+ACTIONS = [change_parameter] * 3 + [change_code, change_shared_code, remove_code, remove_outputs]
 ACTIONS += [change_output, remove_from_cache, remove_lock, run_one_stage]
+EVENTS = {"Running": "runs", "is cached": "restored", "didn't change": "skipped"}
+ALLOWED = {
+    OUTDATED: {"runs", "restored"},
+    UNSURE: {"runs", "restored", "skipped"},
+    RESTORED: {"restored"},
+    UNCHANGED: {"skipped"},
+}
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(2, 20))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 20))]
 )
-def test_what_is_foretold_is_what_happens(pipeline, caplog, seed):
+def test_dvc_does_what_was_predicted(pipeline, caplog, seed):
     rng = random.Random(seed)  # noqa: S311
     for _ in range(12):
         for action in rng.choices(ACTIONS, k=rng.randrange(1, 4)):
             action(pipeline, rng)
         with Repo() as repo:
-            steps = plan(repo)
+            steps = {step.stage.name: step.verdict for step in plan(repo)}
         caplog.clear()
         with Repo() as repo, caplog.at_level(logging.INFO, "dvc"):
             try:
                 repo.reproduce()
             except DvcException:
-                assert "fails" in [step.verdict for step in steps]
-        for step in steps:
-            if step.verdict == "fails":  # and those after it are not reached
-                (pipeline / f"{step.stage.name}.py").write_text(CODE)
+                assert FAILS in steps.values()
+        for name, verdict in steps.items():
+            if verdict == FAILS:  # the stages after it were not reached
+                (pipeline / f"{name}.sh").write_text(write_script(name))
                 break
-            said = [text for text in caplog.messages if f"tage '{step.stage.name}'" in text]
-            happened = {
-                "runs": any(text.startswith("Running") for text in said),
-                "cached": any("is cached - skipping run" in text for text in said),
-                "stays": any("didn't change, skipping" in text for text in said),
-            }
-            happened |= {"checkout": happened["cached"], "asked": sum(happened.values()) == 1}
-            assert happened[step.verdict], (step, said)
+            said = "\n".join(text for text in caplog.messages if f"tage '{name}'" in text)
+            happened = (
+                "runs" if "Running" in said else "restored" if "cached" in said else "skipped"
+            )
+            assert happened in ALLOWED[verdict], (name, verdict, said)
