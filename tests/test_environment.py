@@ -183,9 +183,7 @@ def test_branches_with_other_lock_files_switch_environments(built, wheels):
 
 
 @pytest.mark.full
-def test_after_a_killed_set_up_the_former_environment_works_and_the_next_completes(
-    built, wheels
-):
+def test_after_a_killed_set_up_the_former_environment_works_and_the_next_completes(built, wheels):
     folder, _ = built
     before, link = (folder / "requirements.lock").read_text(), (folder / ".venv").readlink()
     change_lock(folder, "hang")
