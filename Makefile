@@ -22,12 +22,13 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 	|| command -v "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 # The revision that `make ci-report` compares with.
 BASE ?= main
-# How many seeds `make seeds` trains with, and with which other parameters: SET="-S train.epochs=1".
+# Number of seeds of `make seeds`.
 N ?= 10
+# Parameters of `make seeds` and `make sweep`, as lists or ranges: SET="-S train.epochs=1,2".
 SET ?=
-# Which experiments `make compare` takes: all of the last commit, without it.
+# Experiments for `make compare`; the default is all of the last commit.
 RUNS ?=
-# How many runs `make sweep` has at once: half as many as there are cores, without it.
+# Parallel runs of `make seeds` and `make sweep`; the default is half the number of cores.
 JOBS ?=
 # 1: `make verify` skips the CNN.
 QUICK ?=
@@ -45,10 +46,10 @@ help:
 	@echo "make verify       reproduce the committed results and compare them: QUICK=1 skips the CNN"
 	@echo "make pdf          print the page to reports/report.pdf with an installed Chromium"
 	@echo
-	@echo "make why          show what changed, which stages would run, and their duration"
-	@echo "make compare      the experiments of this commit, in a table and a figure: RUNS=\"one another\""
+	@echo "make why          show what changed, which stages are outdated, and their duration"
+	@echo "make compare      the experiments of this commit, as a table and a page: RUNS=\"one another\""
 	@echo "make sweep        every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
-	@echo "make seeds        how far results depend on chance: N=10 SET=\"-S train.epochs=1\""
+	@echo "make seeds        measure seed-to-seed variation, a sweep over train.seed: N=10 SET=\"-S train.epochs=1\""
 	@echo "make ci-report    make repro, and list the changes since BASE=main in ci-report/"
 	@echo "make bench        measure the training speed, in 20 to 30 minutes"
 	@echo
@@ -140,7 +141,7 @@ schema: $(READY)
 	$(ACTIVE) python tools/schema.py $(if $(filter 1,$(DEFAULTS)),--defaults)
 
 seeds: $(READY)
-	$(ACTIVE) python tools/seeds.py $(N) $(SET)
+	$(ACTIVE) python tools/sweep.py --seeds $(N) $(if $(JOBS),--jobs $(JOBS)) $(SET)
 
 sweep: $(READY)
 	$(ACTIVE) python tools/sweep.py $(if $(JOBS),--jobs $(JOBS)) $(SET)

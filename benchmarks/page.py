@@ -1,6 +1,6 @@
-"""Time what the page does after each piece of a stroke: preprocessing, forward pass, all of it.
+"""Time the page's work per piece of a stroke: preprocessing, forward pass, both with drawing.
 
-python benchmarks/page.py, at the root, with Chromium: medians of 100 in ms on reports/index.html.
+python benchmarks/page.py, at the root, with Chromium: medians of 100 on reports/index.html, in ms.
 """
 
 import shutil

@@ -1,16 +1,17 @@
-"""Set the metrics, the figures and the answers to the assignment's questions as one page.
+"""Write metrics, figures and answers to the assignment's questions as one page.
 
-reads   params.yaml: report, and the other sections, which the page quotes
-        params.schema.json                  the default of each parameter
-        stages/page/                        the text as templates, their styles and scripts
-        stages/*.py                         the functions that the page quotes
+reads   params.yaml                         report; the page quotes the other sections
+        params.schema.json                  default of each parameter
+        stages/page/                        templates, styles and scripts
+        stages/*.py                         functions quoted on the page
         data/surfaces.npz, data/xor.npz, data/mnist/*.npz, data/network/{weights.npz,history.csv},
         data/predictions.csv, data/plots_dark/*.png, reports/figures/*.png,
         reports/metrics/*.json
-writes  reports/index.html                  a single file that needs no other and no network
+writes  reports/index.html                  a single file that works offline
 """
 
 from base64 import b64encode
+from functools import cache
 from hashlib import sha256
 from math import log, log10
 from pathlib import Path
@@ -27,7 +28,7 @@ from common.files import read_arrays, write_bytes
 from common.mnist import TEST, TRAIN, read_names
 from common.params import flatten, read_section
 from common.stage import run
-from common.statistics import surest_mistakes
+from common.statistics import most_confident_errors
 from page import facts, network
 from page.source import quote_source
 from page.typeset import Mathematics, embed_folder, format_number, format_yaml
@@ -35,14 +36,15 @@ from page.typeset import Mathematics, embed_folder, format_number, format_yaml
 PAGE = Path(__file__).with_name("page")
 STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the page
 SCRIPTS = (
-    *("page", "charts", "neuron", "surfaces", "descent"),
+    *("page", "charts", "neuron", "surface", "surfaces", "descent"),
     *("perceptron", "planes", "xor", "starts"),
     *("network", "explain", "maps", "drawing", "course"),
 )
 
 
+@cache  # tests render the page many times
 def make_environment():
-    """The templates with their filters."""
+    """The Jinja environment of the templates, with their filters."""
     environment = Environment(
         loader=FileSystemLoader(PAGE),
         autoescape=True,
@@ -52,7 +54,7 @@ def make_environment():
         extensions=[Mathematics],
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
-    environment.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}"
+    environment.filters["percent"] = lambda fraction, digits=2: f"{fraction:.{digits}%}"
     environment.filters["log10"] = log10
     environment.filters["quote"] = quote
     environment.filters["number"] = format_number
@@ -65,7 +67,7 @@ def make_environment():
 def main(
     author: Annotated[str, Field(max_length=200)],
     help: Annotated[str, Field(max_length=10_000)],
-    mistakes: Annotated[int, Field(ge=1, le=200)],
+    errors: Annotated[int, Field(ge=1, le=200)],
     points: Annotated[int, Field(ge=2, le=100)],
 ):
     def read(name):
@@ -83,7 +85,7 @@ def main(
     layers = [*network.list_layers(state)]
     first_of_each_class = predictions.groupby("actual").head(1).sort_values("actual")
     examples = [*network.list_inputs(first_of_each_class, images, classes)]
-    errors = [*network.list_inputs(surest_mistakes(predictions, mistakes), images, classes)]
+    worst = [*network.list_inputs(most_confident_errors(predictions, errors), images, classes)]
     script = "\n".join(read(f"scripts/{name}.js") for name in SCRIPTS)
 
     page = (
@@ -103,7 +105,7 @@ def main(
             parameters=sum(layer["parameters"] for layer in layers),
             classes=classes,
             examples=examples,
-            mistakes=errors,
+            errors=worst,
             course=facts.follow_accuracy(history),
             images=len(images),
             recall=facts.list_recall(predictions, classes),
@@ -112,12 +114,12 @@ def main(
             light=embed_folder("reports/figures"),
             dark=embed_folder("data/plots_dark"),
             hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},
-            data={  # what the scripts read, by subject
+            data={  # read by the scripts
                 "surfaces": facts.surface_data(params["surfaces"], points),
                 "network": network.pack_weights(state)
                 | {
                     "classes": classes,
-                    "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + errors],
+                    "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + worst],
                 },
                 "course": facts.epochs(history),
                 "xor": params["xor"] | {"initial": perceptron["initial"].tolist()},

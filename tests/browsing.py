@@ -19,20 +19,20 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, made):
-    """A function: the page on a screen, with `page.asked` and `page.complaints` filled by it."""
+    """A function that opens the page and records `page.requests` and error `page.messages`."""
     contexts = []
 
     def open_page(width=1280, scheme="light", file=made, **settings):
         viewport = {"width": width, "height": 844 if width == 390 else 900}
         contexts.append(browser.new_context(viewport=viewport, color_scheme=scheme, **settings))
         page = contexts[-1].new_page()
-        page.asked, page.complaints = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.requests, page.messages = [], []
+        page.on("request", lambda request: page.requests.append(request.url))
+        page.on("pageerror", lambda error: page.messages.append(str(error)))
         page.on(
             "console",
             lambda message: (
-                message.type in ("error", "warning") and page.complaints.append(message.text)
+                message.type in ("error", "warning") and page.messages.append(message.text)
             ),
         )
         page.goto(file.as_uri())

@@ -53,7 +53,7 @@ SMALL = {
     "xor": {"steps": 60, "snapshot_every": 20, "starts": 30},
     "train": {"epochs": 2, "batch_size": 16, "lr": 0.02, "precision": "float32"},
     "evaluate": {"batch_size": 20},
-    "plots": {"dpi": 30, "mistakes": 4},
+    "plots": {"dpi": 30, "errors": 4},
     "report": {"points": 8},
 }
 LEFT_OUT = pytest.StashKey[dict]()

@@ -170,7 +170,7 @@ def test_a_missing_input_is_named_with_the_command_that_makes_it(workspace, caps
     with pytest.raises(SystemExit) as stopped:
         run(main, section="surfaces")
     assert stopped.value.code == 1
-    assert capsys.readouterr().err.startswith("data/xor.npz: not found; `dvc repro` makes")
+    assert capsys.readouterr().err.startswith("data/xor.npz: not found; run `dvc repro`")
 
 
 def test_the_line_for_a_misspelt_parameter_names_both_spellings(workspace, capsys):

@@ -1,25 +1,30 @@
-"""The table of experiments beside the last commit, read from Git alone."""
+"""`make compare`: the table and the page of the experiments of a commit."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
-from conftest import HERE, ROOT, commit, copy_of, dvc, git
+from axe_playwright_python.sync_playwright import Axe
+from browsing import CHROMIUM
+from conftest import HERE, ROOT, commit, git
+from imitations import add_experiments, commit_results, imitate
 
-from common.results import md5_of
-from compare import compare_errors
-from internals.runs import reference_of
+from internals.experiments import reference_of
+from internals.summary import compare_errors
+
+MARKUP = "<img/src=x>&\"'"  # Git allows it as a name
+needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 def wrong(*images, count=1000):
-    """A column that says which of `count` images a network has wrong."""
-    return pd.Series(np.isin(np.arange(count), images))
+    """Which of `count` images a network misclassifies."""
+    return np.isin(np.arange(count), images)
 
 
 def test_a_difference_in_errors_worked_by_hand():
-    base, other = wrong(1, 2, 3, 4, 50), wrong(50, 60)  # 4 are mended, 1 is broken, 1 stays
+    base, other = wrong(1, 2, 3, 4, 50), wrong(50, 60)  # 4 errors are gone, 1 is new, 1 is in both
     difference, (low, high), p = compare_errors(base, other)
     assert difference == -3
     half = 1.959964 * np.sqrt(5 - 9 / 1000)
@@ -27,19 +32,8 @@ def test_a_difference_in_errors_worked_by_hand():
     assert p == pytest.approx(2 * (5 + 1) / 2**5)  # 0 or 1 of 5 fair coins, on both sides
 
 
-def test_the_same_mistakes_are_no_difference():
+def test_equal_errors_are_no_difference():
     assert compare_errors(wrong(3, 5), wrong(3, 5)) == (0, (0, 0), 1)
-
-
-@pytest.fixture(scope="module")
-def repository(first_run, tmp_path_factory):
-    """The project on the digits, its results committed, with two experiments, a half and none."""
-    folder = copy_of(first_run, tmp_path_factory.mktemp("compare") / "project")
-    for name, change in (("worse", "train.lr=0.00001"), ("same", "evaluate.calibration_bins=9")):
-        dvc(folder, "exp", "run", "--temp", "--name", name, "-S", change, "evaluate")
-    for name, stage in (("half", "cnn_train"), ("none", "surfaces")):
-        dvc(folder, "exp", "run", "--temp", "--name", name, "-S", "train.lr=0.03", stage)
-    return folder
 
 
 def compare(folder, *names):
@@ -47,68 +41,143 @@ def compare(folder, *names):
     return subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
 
 
-def rows(table):
-    """Name of the run to its cells."""
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-    header, _, *cells = [line for line in lines if line]
-    return {row[0]: dict(zip(header, row, strict=True)) for row in cells}
+def rows(text):
+    """First cell to all cells of each row, for each table of a text."""
+    tables, header = [], None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if not cells:
+            header = None
+        elif header is None:
+            header = cells
+            tables.append({})
+        elif not cells[0].startswith(":-"):
+            tables[-1][cells[0]] = dict(zip(header, cells, strict=True))
+    return tables
 
 
-def test_runs_are_set_beside_the_commit_the_best_first_with_what_differs_alone(repository):
-    done = compare(repository)
+@pytest.fixture(scope="module")
+def repository(computed, tmp_path_factory):
+    """A repository with experiments: two by one parameter, one with markup as its name, two that
+    ended before `evaluate`."""
+    folder = commit_results(computed, tmp_path_factory.mktemp("compare") / "project")
+    ours = git(folder, "rev-parse", "HEAD")
+    worse = {"train.lr": 0.001}
+    add_experiments(
+        folder,
+        {
+            "worse": {"changes": worse, "flips": 40, "shift": -0.2},
+            "same": {"changes": {"evaluate.calibration_bins": 9}},
+            MARKUP: {"changes": {"train.schedule": "cosine"}, "flips": 10, "shift": -0.1},
+        },
+    )
+    parts = imitate(folder, ours, {"train.lr": 0.03}, flips=3)
+    half = {path: text for path, text in parts.items() if "evaluate" not in path}
+    none = {"params.yaml": parts["params.yaml"]}
+    for name, files in (("half", half), ("none", none)):
+        git(folder, "checkout", "--quiet", "--detach", ours)
+        for path, text in files.items():
+            (folder / path).write_text(text)
+        commit(folder)
+        git(folder, "update-ref", reference_of(name, ours), "HEAD")
+    git(folder, "checkout", "--quiet", "--detach", ours)
+    return folder
+
+
+def test_runs_are_compared_with_the_commit_the_best_first(repository):
+    done = compare(repository, "worse", "same")
     assert done.returncode == 0, done.stderr
-    table = rows(done.stdout)
-    assert [*table] in (["this commit", "same", "worse"], ["same", "this commit", "worse"])
-    assert {*table["worse"]} == {
-        *("run", "evaluate.calibration_bins", "lr"),
-        *("val", "test", "errors", "loss", "difference", "beyond chance"),
+    (table,) = rows(done.stdout)
+    assert [*table] == ["this commit", "same", "worse"]
+    assert [*table["worse"]] == [
+        *("run", "val", "test", "loss", "errors", "difference", "95 % interval", "p"),
+        *("evaluate.calibration_bins", "lr"),
+    ]
+    assert {name: table["this commit"][name] for name in ("difference", "95 % interval", "p")} == {
+        "difference": "",
+        "95 % interval": "",
+        "p": "",
     }
-    assert table["same"]["difference"] == "+0 (+0 to +0)"
-    assert table["same"]["beyond chance"] == "no, p = 1"
-    assert table["worse"]["beyond chance"].startswith("yes, p = ")
-    more = int(table["worse"]["errors"]) - int(table["this commit"]["errors"])
-    assert table["worse"]["difference"].startswith(f"{more:+d} (")
-    assert (repository / "reports/compare.png").stat().st_size > 10_000
-    status = subprocess.run(["git", "status", "--short"], cwd=repository, capture_output=True)
-    assert status.stdout == b""
+    same, worse = table["same"], table["worse"]
+    assert (same["difference"], same["95 % interval"], same["p"]) == ("+0", "+0 to +0", "1")
+    more = int(worse["errors"]) - int(table["this commit"]["errors"])
+    assert worse["difference"] == f"{more:+d}"
+    assert more > 20
+    assert float(worse["p"]) < 1e-4
+    assert git(repository, "status", "--short") == ""
 
 
-def test_a_run_that_ended_before_evaluate_is_left_out_and_said_so(repository):
-    """It holds the metrics of the network before, which would pass for its own."""
+def test_a_run_that_ended_before_evaluate_is_reported_and_left_out(repository):
+    """It holds the metrics of the network before."""
     done = compare(repository, "half", "none", "worse")
-    assert [*rows(done.stdout)] == ["this commit", "worse"]
+    assert [*rows(done.stdout)[0]] == ["this commit", "worse"]
     half, none = done.stderr.splitlines()
     assert half.startswith("half: left out: reports/metrics/evaluate.json: stale: computed from an")
     assert none.startswith("none: left out: reports/metrics/train.json: stale: computed with train")
 
 
-def test_a_run_of_another_precision_is_named(repository):
-    """As where the commit holds the results of another machine."""
-    ours = git(repository, "rev-parse", "HEAD")
-    trained, evaluated = (repository / f"reports/metrics/{s}.json" for s in ("train", "evaluate"))
-    before = md5_of(trained)
-    trained.write_text(
-        trained.read_text().replace('"precision": "float32"', '"precision": "bfloat16"', 1)
+def test_settings_with_common_seeds_are_compared_paired_by_seed(computed, tmp_path):
+    folder = commit_results(computed, tmp_path / "project")
+    add_experiments(
+        folder,
+        {
+            f"lr={lr},seed={seed}": {
+                "changes": {"train.lr": lr, "train.seed": seed},
+                "flips": flips + seed,
+            }
+            for lr, flips in ((0.02, 0), (0.01, 30))  # 0.02 is the commit's
+            for seed in (1, 2, 3)
+        }
+        | {"alone": {"changes": {"train.lr": 0.005}, "flips": 30}},
     )
-    evaluated.write_text(evaluated.read_text().replace(before, md5_of(trained)))
-    commit(repository)
-    theirs = git(repository, "rev-parse", "HEAD")
-    git(repository, "update-ref", reference_of("worse", theirs), reference_of("worse", ours))
-    done = compare(repository)
-    git(repository, "reset", "--quiet", "--hard", ours)
-    assert done.stderr == "worse: its precision is float32, this commit's bfloat16\n"
+    done = compare(folder)
+    runs, validation, test = rows(done.stdout)
+    assert [*validation] == [*test] == ["this commit", "lr=0.01"]
+    assert test["this commit"]["n"] == "4"  # with the commit's own seed
+    errors = {name: int(row["errors"]) for name, row in runs.items()}
+    differences = [
+        -(errors[f"lr=0.01,seed={seed}"] - errors[f"lr=0.02,seed={seed}"]) for seed in (1, 2, 3)
+    ]  # of 100 images: points of accuracy
+    assert test["lr=0.01"]["pairs"] == "3"
+    assert float(test["lr=0.01"]["difference"]) == pytest.approx(np.mean(differences), abs=1e-3)
+    error = np.std(differences, ddof=1) / np.sqrt(3)
+    assert float(test["lr=0.01"]["standard error"]) == pytest.approx(error, abs=1e-3)
+    assert runs["lr=0.01,seed=1"]["p"] == ""
+    assert runs["alone"]["p"] != ""
 
 
-def test_an_unknown_run_is_one_line_with_those_that_there_are(repository):
+def test_the_deviation_between_seeds_comes_from_the_table_of_seeds(repository):
+    assert "Standard deviation" not in compare(repository, "worse").stdout
+    path = repository / "reports/seeds.json"
+    path.write_text(json.dumps({"default": {"errors": [1, 3, 5]}}))
+    done = compare(repository, "worse")
+    path.unlink()
+    line = (
+        "Standard deviation of errors between seeds: 2.0 for default (n = 3), reports/seeds.json."
+    )
+    assert line in done.stdout
+
+
+def test_a_run_of_another_precision_is_reported(repository):
+    """As where the commit holds the results of another machine."""
+    machine = {"precision": "bfloat16"}
+    changes = {"train.lr": 0.05}
+    add_experiments(repository, {"bfloat16": {"changes": changes, "machine": machine}})
+    done = compare(repository, "bfloat16")
+    head = git(repository, "rev-parse", "HEAD")
+    git(repository, "update-ref", "-d", reference_of("bfloat16", head))
+    assert done.stderr == "bfloat16: its precision is bfloat16, this commit's float32\n"
+
+
+def test_an_unknown_run_is_one_line_with_the_existing_ones(repository):
     done = compare(repository, "other")
-    assert done.returncode == 1
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout) == (1, "")
     assert "other: no such experiment of this commit; there are: " in done.stderr
     assert "worse" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
-def test_a_commit_without_results_is_said_to_be_one(tmp_path):
+def test_a_commit_without_results_is_one_line(tmp_path):
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
@@ -116,3 +185,116 @@ def test_a_commit_without_results_is_said_to_be_one(tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("the last commit has no valid results")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def page_file(repository):
+    """The page of this commit, four experiments more, and all others."""
+    add_experiments(
+        repository,
+        {
+            f"lr={lr}": {"changes": {"train.lr": lr}, "flips": 4, "shift": -lr}
+            for lr in (0.1, 0.2, 0.3, 0.4)
+        },
+    )
+    assert compare(repository).returncode == 0
+    return repository / "reports/compare.html"
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_the_page_needs_no_network_and_fits_the_screen(open_page, page_file, width, scheme):
+    page = open_page(width, scheme, page_file)
+    assert [url for url in page.asked if not url.startswith("data:")] == [page.url]
+    assert page.complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.locator(f"th:has-text({json.dumps(MARKUP)})").count() == 1
+    assert page.locator("main img:not([src^='data:image/png'])").count() == 0
+    found = Axe().run(page).response["violations"]
+    assert [f"{rule['id']}: {rule['help']}" for rule in found] == []
+
+
+@needs_browser
+def test_a_column_sorts_the_table_in_both_directions(open_page, page_file):
+    page = open_page(file=page_file)
+    for name, value in (("errors", float), ("schedule", str), ("run", str)):
+        column = page.locator("#runs thead th").all_inner_texts().index(name) + 1
+        head = page.locator(f"#runs thead th:nth-child({column})")
+        for order in ("ascending", "descending"):
+            head.get_by_role("button").click()
+            assert head.get_attribute("aria-sort") == order
+            cells = page.locator(f"#runs tbody :nth-child({column}):is(td, th)").all_inner_texts()
+            values = [value(cell.casefold()) for cell in cells]
+            assert len(values) == 8
+            if name != "run":  # whose names have punctuation, which browsers sort by locale
+                assert values == sorted(values, reverse=order == "descending")
+        assert cells[0] != cells[-1]
+
+
+@needs_browser
+def test_six_runs_at_most_have_a_colour_and_each_its_own(open_page, page_file):
+    page = open_page(file=page_file)
+    boxes = page.locator("#runs input")
+    assert boxes.count() == 8
+    checked = boxes.evaluate_all("all => all.map(box => box.checked)")
+    assert sum(checked) == 6
+    assert boxes.evaluate_all("all => all.map(box => box.disabled)") == [not c for c in checked]
+    lines = page.locator("#accuracy polyline")
+    colours = lines.evaluate_all("all => all.map(line => getComputedStyle(line).stroke)")
+    assert len(colours) == len(set(colours)) == 6
+    page.locator("#runs input:checked").first.uncheck()
+    assert lines.count() == 5
+    name = page.locator("#runs label:has(input:not(:checked))").last.inner_text()
+    page.locator("#runs input:not(:checked)").last.check()
+    assert lines.count() == 6
+    assert name in page.locator("#accuracy .legend").inner_text()
+
+
+@needs_browser
+def test_charts_show_values_on_hover_and_by_keyboard(open_page, page_file):
+    page = open_page(file=page_file)
+    curve = page.locator("#accuracy svg")
+    curve.focus()
+    page.keyboard.press("Home")
+    assert page.locator("#accuracy .legend").inner_text().startswith("epoch 1")
+    assert "this commit" in curve.get_attribute("aria-valuetext")
+    points = page.locator("#parameters .chart-box").filter(has_text="train.lr")
+    assert points.locator("circle").count() == 8
+    points.locator("svg").focus()
+    page.keyboard.press("End")
+    assert points.locator(".legend").inner_text().startswith("lr=0.4: train.lr 0.4, ")
+    page.keyboard.press("Home")
+    assert points.locator(".legend").inner_text().startswith("worse: train.lr 0.001, ")
+    page.keyboard.press("Tab")  # leaves the chart
+    assert points.locator(".legend").inner_text() == "8 runs"
+    points.locator("svg").scroll_into_view_if_needed()
+    box = points.locator("circle").nth(3).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert ": train.lr 0." in points.locator(".legend").inner_text()
+
+
+@needs_browser
+def test_disputed_images_are_shown_with_the_predictions_of_both_runs(open_page, page_file):
+    page = open_page(file=page_file)
+    images = page.locator("#images li")
+    everything = images.count()
+    page.locator("#other").select_option("worse")
+    assert 20 < images.count() <= everything
+    assert page.locator("#count").inner_text() == f"{images.count()} images"
+    item = images.first.inner_text()
+    assert ": this commit" in item
+    assert ": worse" in item
+    page.locator("#other").select_option("same")
+    assert images.count() == 0
+
+
+@needs_browser
+def test_without_the_test_images_their_numbers_are_shown(open_page, computed, tmp_path):
+    folder = commit_results(computed, tmp_path / "project")
+    (folder / "data/mnist/test.npz").unlink()
+    add_experiments(folder, {"worse": {"changes": {"train.lr": 0.1}, "flips": 9}})
+    assert compare(folder).returncode == 0
+    page = open_page(file=folder / "reports/compare.html")
+    assert page.complaints == []
+    assert page.locator("#images img").count() == 0
+    assert page.locator("#images li").first.inner_text().count("test image") == 1

@@ -149,7 +149,7 @@ def test_a_relative_folder_starts_at_the_projects_root_in_a_temporary_copy_too(
 
 BAD = {
     "corrupt": "MD5 is .*, expected ",
-    "truncated": "then the connection ended|IncompleteRead",
+    "truncated": "the connection ended after|IncompleteRead",
     "missing": "HTTP status 404",
     "silent": "timed out",
     "redirects": "HTTP status 302",

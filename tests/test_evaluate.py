@@ -127,7 +127,7 @@ def test_weights_of_another_training_run_are_refused(results, written, capsys):
         Path("data/network/model.pth").write_bytes(wrong)
         assert run_stage("evaluate") == 1
         assert re.match(
-            r"data/network/model\.pth: damaged: its MD5 is \w+, cnn_train wrote \w+; delete it, ",
+            r"data/network/model\.pth: damaged: its MD5 is \w+, cnn_train wrote \w+; delete it ",
             capsys.readouterr().err,
         )
     assert written() == before | {"data/network/model.pth": other}

@@ -1,85 +1,239 @@
-"""Runs with other parameters, as DVC experiments, in a repository of their own."""
+"""Experiments: names, parameters, statistics, and sweeps over seeds."""
 
 import json
 import statistics
 import subprocess
 import sys
+from contextlib import chdir
+from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import HERE, ROOT, commit, dvc, make_repository
+import yaml
+from conftest import HERE, ROOT, commit, dvc, git, make_repository
+from dvc.utils.hydra import apply_overrides
+from imitations import add_experiments, commit_results
+from scipy.stats import ttest_rel
 
-from internals.runs import name_of
+from internals.experiments import find_results, name_of
+from internals.git import RunError, content_of
+from internals.overrides import expand, override
+from internals.summary import summarise
+
+from common.params import Loader
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A repository with images, in which nothing was trained."""
+    """A repository with images and without a trained network."""
     folder = make_repository(tmp_path_factory.mktemp("experiments"))
     dvc(folder, "repro", "--quiet", "download_mnist")
     commit(folder)
     return folder
 
 
+@pytest.fixture
+def committed(computed, tmp_path):
+    """A repository with committed results, as the current folder."""
+    folder = commit_results(computed, tmp_path / "project")
+    with chdir(folder):
+        yield folder
+
+
 def seeds(folder, *arguments):
-    command = [sys.executable, ROOT / "tools/seeds.py", *arguments]
+    command = [sys.executable, ROOT / "tools/sweep.py", "--seeds", *arguments]
     return subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
 
 
-def test_an_experiment_is_called_by_its_parameters():
+def test_the_name_of_an_experiment_is_its_overrides():
     assert name_of(["train.lr=0.1", "train.seed=3"]) == "lr=0.1,seed=3"
     assert name_of(["train.seed=3", "train.lr=0.1"]) == "lr=0.1,seed=3"
     assert name_of(["xor.lr=1", "+train.new=a b/c:d"]) == "new=a-b-c-d,xor.lr=1"
     assert name_of([]) == "default"
 
 
-def test_seeds_are_trained_once_and_summed_up(repository):
-    first = seeds(repository, "2", "-S", "train.epochs=1")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["train.lr=0.1", "train.seed=3", "data.dataset=digits"],
+        ["train.lr=1e-05", "train.compile=true", "report.author='a, b'"],
+        ["train.augment=null"],
+        ["train.augment={shift: 1}", "train.augment.until=0.5"],
+        ["+train.new=[1, 'two', {three: 3}]", "++train.lr=1", "+other.new=1"],
+        ["~train.augment"],
+    ],
+)
+def test_overrides_give_the_parameters_that_dvc_gives(overrides, tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(PARAMS))
+    apply_overrides(path, overrides)
+    assert override(PARAMS, overrides) == yaml.load(path.read_text(), Loader)  # noqa: S506
+
+
+def test_lists_and_ranges_give_every_combination(committed):
+    runs = expand(["train.lr=0.1,0.2", "train.seed=range(1,3)", "train.epochs=1"], "HEAD")
+    assert {name: run.overrides for name, run in runs.items()} == {
+        f"epochs=1,lr={lr},seed={seed}": [f"train.lr={lr}", f"train.seed={seed}", "train.epochs=1"]
+        for lr in (0.1, 0.2)
+        for seed in (1, 2)
+    }
+    assert {run.setting for run in runs.values()} == {"epochs=1,lr=0.1", "epochs=1,lr=0.2"}
+    assert [*expand(["train.schedule=choice(linear,cosine)"], "HEAD")] == [
+        "schedule=linear",
+        "schedule=cosine",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.lr", "missing EQUAL"),
+        ("train.seed=range(1,a)", "range"),
+        ("train.seed=glob(*)", "not supported"),
+        ("train.lr=interval(0,1)", "does not support"),
+        ("report.author='b c','b:c'", "two combinations would have this name"),
+        ("train.lr=0.1,-1", r"^lr=-1: train.lr: -1 is less than or equal to the minimum of 0$"),
+        ("train.optimizer=lion", r"^optimizer=lion: train.optimizer: 'lion' is not one of "),
+        ("train.augment.shift=15", r"train.augment.shift: 15 is greater than the maximum of 14$"),
+        ("train.lrr=1", r"^train.lrr=1: no such parameter in params.yaml$"),
+        ("trian.lr=1", r"^trian.lr=1: no such parameter in params.yaml$"),
+        ("+train.new=1", r"^new=1: train: Additional properties are not allowed"),
+    ],
+)
+def test_an_invalid_override_is_one_line(setting, message, committed):
+    with pytest.raises(RunError, match=message) as raised:
+        expand([setting], "HEAD")
+    assert "\n" not in str(raised.value)
+
+
+def test_the_summary_agrees_with_a_paired_t_test():
+    rng = np.random.default_rng(0)
+    base, other = rng.uniform(0.9, 1, 10), rng.uniform(0.9, 1, 8)
+    table = summarise({"a": dict(enumerate(base)), "b": dict(enumerate(other)), "c": {99: 0.5}})
+    a, b, c = (row for _, row in table.iterrows())
+    assert (a["n"], a["difference"], a["95 % interval"]) == (10, "", "")
+    assert float(a["sd"]) == pytest.approx(100 * np.std(base, ddof=1), abs=5e-4)
+    test = ttest_rel(100 * other, 100 * base[:8])
+    difference = np.mean(100 * (other - base[:8]))
+    assert (b["n"], b["pairs"]) == (8, "8")
+    assert float(b["difference"]) == pytest.approx(difference, abs=5e-4)
+    assert float(b["standard error"]) == pytest.approx(difference / test.statistic, abs=5e-4)
+    low, high = map(float, b["95 % interval"].split(" to "))
+    assert (low, high) == pytest.approx([*test.confidence_interval()], abs=5e-4)
+    assert (c["mean"], c["sd"], c["pairs"]) == ("50.000", "", "")
+
+
+def test_a_single_setting_has_no_difference():
+    table = summarise({"a": {1: 0.9, 2: 1.0}})
+    assert [*table.columns] == ["setting", "n", "mean", "sd", "min", "max"]
+    assert table.to_numpy().tolist() == [["a", 2, "95.000", "7.071", "90.000", "100.000"]]
+
+
+def test_an_experiment_counts_by_its_parameters_and_not_by_its_name(committed):
+    one_epoch = {"train.seed": 1, "train.epochs": 1}
+    add_experiments(
+        committed,
+        {
+            "seed=1": {"changes": one_epoch, "flips": 50},
+            "mine": {"changes": {"train.seed": 2}},
+            "seed=3": {"changes": {"train.seed": 3.0}},
+        },
+    )
+    head = git(committed, "rev-parse", "HEAD")
+    found, blocked = find_results(expand(["train.seed=range(1,5)"], head), head)
+    assert found.keys() == {"seed=2", "seed=3"}
+    assert blocked == {
+        "seed=1": "left out: it has train.epochs 1, not 2; `dvc exp remove seed=1` and run again"
+    }
+
+
+def test_seeds_of_other_parameters_are_reported_and_left_out(committed):
+    add_experiments(
+        committed,
+        {
+            "seed=1": {"changes": {"train.seed": 1, "train.epochs": 1}, "flips": 50},
+            "seed=2": {"changes": {"train.seed": 2}},
+        },
+    )
+    done = seeds(committed, "2")
+    assert done.returncode == 1
+    assert done.stdout.startswith("runs: 2, there already: 1\n")
+    assert done.stderr.startswith("seed=1: left out: it has train.epochs 1, not 2; ")
+    assert not Path("reports/seeds.json").exists()
+
+
+def test_a_result_that_does_not_belong_to_its_parameters_is_reported(committed):
+    add_experiments(committed, {"seed=1": {"changes": {"train.seed": 1}}})
+    head = git(committed, "rev-parse", "HEAD")
+    reference = f"refs/exps/{head[:2]}/{head[2:]}/seed=1"
+    git(committed, "checkout", "--quiet", reference)
+    metrics = Path("reports/metrics/train.json")
+    metrics.write_text(metrics.read_text().replace('"seed": 1,', '"seed": 9,'))
+    commit(committed)
+    git(committed, "update-ref", reference, "HEAD")
+    git(committed, "checkout", "--quiet", head)
+    found, blocked = find_results(expand(["train.seed=1"], head), head)
+    assert found == {}
+    assert "train.json: stale: computed with train.seed 9" in blocked["seed=1"]
+
+
+def test_a_reader_sees_files_of_later_commits(committed):
+    with pytest.raises(FileNotFoundError, match=r"new\.txt: not in HEAD"):
+        content_of("HEAD", "new.txt")
+    Path("new.txt").write_bytes(b"line\n\nline without end")
+    commit(committed)
+    assert content_of("HEAD", "new.txt") == b"line\n\nline without end"
+    with pytest.raises(FileNotFoundError):
+        content_of("HEAD", "params.yaml\nnew.txt")
+    assert content_of("HEAD~", "params.yaml") == Path("params.yaml").read_bytes()
+
+
+@pytest.mark.slow
+def test_seeds_are_trained_once_and_summarised(repository):
+    first = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.ema=0,0.1")
     assert first.returncode == 0, first.stderr
-    table = json.loads((repository / "reports/seeds.json").read_text())
-    entry = table["epochs=1"]
+    path = repository / "reports/seeds.json"
+    table = json.loads(path.read_text())
+    assert table.keys() == {"ema=0,epochs=1", "ema=0.1,epochs=1"}
+    entry = table["ema=0.1,epochs=1"]
     accuracies = [1 - errors / 360 for errors in entry["errors"]]
     assert entry["seeds"] == len(accuracies) == 2
     assert entry["mean"] == pytest.approx(statistics.mean(accuracies), abs=1e-6)
     assert entry["sd"] == pytest.approx(statistics.stdev(accuracies), abs=1e-6)
     assert (entry["min"], entry["max"]) == pytest.approx((min(accuracies), max(accuracies)))
-    assert "epochs=1,seed=2" in dvc(repository, "exp", "list", "--name-only")
+    existing = json.loads((ROOT / "reports/seeds.json").read_text())
+    assert entry.keys() == existing["validation=0"].keys()
+    assert "ema=0.1,epochs=1,seed=2" in dvc(repository, "exp", "list", "--name-only")
 
+    path.unlink()
     experiments = dvc(repository, "exp", "list")
-    again = seeds(repository, "2", "-S", "train.epochs=1")
+    again = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.ema=0,0.1")
     assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("runs: 4, there already: 4\n")
     assert dvc(repository, "exp", "list") == experiments
-    assert json.loads((repository / "reports/seeds.json").read_text()) == table
+    assert json.loads(path.read_text()) == table
 
 
-def test_edits_that_are_not_committed_are_refused(repository):
-    """DVC would take them into its copy, and the result would pass for the commit's."""
-    params = repository / "params.yaml"
-    before = params.read_text()
-    params.write_text(before.replace("lr: 0.02", "lr: 0.03"))
-    refused = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.rotation=0")
-    params.write_text(before)
-    assert refused.returncode == 1
+def test_uncommitted_edits_are_refused(committed):
+    params = committed / "params.yaml"
+    params.write_text(params.read_text().replace("lr: 0.02", "lr: 0.03"))
+    refused = seeds(committed, "2")
+    assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("params.yaml: edited since the last commit")
-    assert "rotation" not in dvc(repository, "exp", "list", "--name-only")
 
 
-def test_a_damaged_table_is_named_before_anything_runs(repository):
-    table = repository / "reports/seeds.json"
-    table.parent.mkdir(exist_ok=True)
-    before = table.read_text() if table.exists() else None
-    table.write_text("<<<<<<< ours")
-    refused = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.rotation=0")
-    table.write_text(before) if before else table.unlink()
-    assert refused.returncode == 1
+def test_a_damaged_table_is_reported_before_any_run(committed):
+    (committed / "reports/seeds.json").write_text("<<<<<<< ours")
+    refused = seeds(committed, "2")
+    assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("reports/seeds.json: not JSON")
-    assert "rotation" not in dvc(repository, "exp", "list", "--name-only")
 
 
-def test_a_run_that_fails_says_why_and_changes_no_table(repository):
-    table = repository / "reports/seeds.json"
-    before = table.read_text() if table.exists() else None
-    failed = seeds(repository, "2", "-S", "train.lr=-1")
-    assert failed.returncode == 1
-    assert "params.yaml: train.lr: should be greater than 0, got -1" in failed.stderr
-    assert "Traceback" not in failed.stderr
-    assert (table.read_text() if table.exists() else None) == before
+def test_an_invalid_override_starts_no_run(committed):
+    refused = seeds(committed, "2", "-S", "train.lr=-1")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "lr=-1,seed=1: train.lr: -1 is less than or equal to the minimum of 0\n"
+    )

@@ -1,4 +1,4 @@
-"""The network in the page against evaluate and PyTorch, and drawings as its inputs."""
+"""The network in the page: compared with evaluate and PyTorch, and with drawings as inputs."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from common.model import DigitClassification, scale
 from common.weights import read_state
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-TOLERANCE = 2e-3  # of a probability: the page's weights have half precision
+TOLERANCE = 2e-3  # of a probability; the page stores weights in half precision
 COMMITTED = ROOT / "reports/index.html"
 MNIST = ROOT.parent / "shared/mnist/t10k-images-idx3-ubyte.gz"
 
@@ -29,11 +29,11 @@ CLASSIFY = """pixels => {
 
 
 def classify(page, images):
-    """Probabilities (n, 10) that the page's network gives to images (n, 28, 28) uint8."""
+    """The page's probabilities (n, 10) for images (n, 28, 28) uint8."""
     return np.array(page.evaluate(CLASSIFY, b64encode(images.tobytes()).decode()))
 
 
-def test_every_layer_has_the_output_that_it_has_in_pytorch(open_page, made):
+def test_every_layer_has_the_output_of_pytorch(open_page, made):
     folder = made.parent.parent
     model = DigitClassification().eval()
     model.load_state_dict(read_state(folder / "data/network/model.pth"))
@@ -42,7 +42,7 @@ def test_every_layer_has_the_output_that_it_has_in_pytorch(open_page, made):
     with torch.no_grad():
         for name, module in model.named_children():
             x = module(x.flatten(1) if name == "linear1" else x.clone())  # ReLU works in place
-            kind, number = name[:-1], name[-1]  # the page has BatchNorm in the layer before it
+            kind, number = name[:-1], name[-1]  # the page folds BatchNorm into the layer before it
             expected["linear1" if name == "bn4" else f"conv{number}" if kind == "bn" else name] = x
     outputs = open_page().evaluate(
         """pixels => Object.fromEntries(Object.entries(
@@ -55,7 +55,7 @@ def test_every_layer_has_the_output_that_it_has_in_pytorch(open_page, made):
         np.testing.assert_allclose(outputs[name], output.flatten(), rtol=0.01, atol=0.01)
 
 
-def test_the_page_gives_the_probabilities_of_evaluate(open_page, made):
+def test_the_page_has_the_probabilities_of_evaluate(open_page, made):
     folder = made.parent.parent
     images, _ = read_images(folder / "data/mnist/test.npz")
     found = classify(open_page(), images)
@@ -68,7 +68,7 @@ def test_the_page_gives_the_probabilities_of_evaluate(open_page, made):
 
 
 @pytest.mark.skipif(not MNIST.exists(), reason="no mirror of MNIST beside the checkout")
-def test_the_committed_page_makes_the_errors_of_the_committed_network_and_no_others(open_page):
+def test_the_committed_page_repeats_the_predictions_of_the_committed_network(open_page):
     rows = json.loads((ROOT / "reports/plots/predictions.json").read_text())["rows"]
     predictions = pd.DataFrame(rows)
     images = np.frombuffer(gzip.decompress(MNIST.read_bytes()), np.uint8, offset=16)
@@ -78,7 +78,7 @@ def test_the_committed_page_makes_the_errors_of_the_committed_network_and_no_oth
     chosen = np.concatenate([errors, others])
     found = classify(open_page(file=COMMITTED), images[chosen])
     assert (found.argmax(1) == predictions["predicted"][chosen]).all()
-    details = ROOT / "data/predictions.csv"  # has probabilities, and is not tracked by Git
+    details = ROOT / "data/predictions.csv"  # probabilities, not tracked by Git
     if details.exists():
         expected = pd.read_csv(details)["probability"][chosen]
         assert abs(found.max(1) - expected).max() < TOLERANCE
@@ -98,7 +98,7 @@ EXPLAIN_ALL = """() => {
 }"""
 
 
-def test_the_explanation_of_a_pixel_adds_up_to_it(open_page):
+def test_the_explanation_of_a_pixel_sums_to_its_value(open_page):
     differences = open_page().evaluate(EXPLAIN_ALL)
     assert len(differences) == 12
     assert max(differences) < 1e-4
@@ -123,21 +123,21 @@ def normalise(page, **drawing):
     return np.rint(pixels).astype(np.uint8).reshape(28, 28)
 
 
-def test_the_network_reads_hand_written_digits_of_every_style(open_page):
+def test_the_network_classifies_drawn_digits_of_many_styles(open_page):
     page = open_page(file=COMMITTED)
     digits = yaml.safe_load((ROOT / "tests/digits.yaml").read_text())
     images = [normalise(page, strokes=d["strokes"], width=d["width"]) for d in digits]
     found = classify(page, np.array(images)).argmax(1)
-    wrong = [
-        f"{digit['digit']} ({digit['note']}) read as {answer}"
-        for digit, answer in zip(digits, found, strict=True)
-        if answer != digit["digit"]
+    errors = [
+        f"{digit['digit']} ({digit['note']}) classified as {predicted}"
+        for digit, predicted in zip(digits, found, strict=True)
+        if predicted != digit["digit"]
     ]
     assert len(digits) == 20
-    assert len(wrong) <= 1, wrong
+    assert len(errors) <= 1, errors
 
 
-def test_a_drawing_is_scaled_to_20_pixels_and_centred_by_its_mass(open_page):
+def test_a_drawing_is_scaled_to_20_pixels_and_centred_by_mass(open_page):
     page = open_page()
     triangle = [[[20, 30], [60, 30], [20, 90], [20, 30]]]
     image = normalise(page, strokes=triangle, width=4).astype(float)

@@ -29,7 +29,7 @@ def probabilities(page):
     return page.evaluate(SHARES)
 
 
-def test_the_mouse_draws_and_the_bars_follow_while_it_draws(open_page):
+def test_the_bars_follow_the_mouse_while_it_draws(open_page):
     page = open_page()
     page.locator("#clear").click()
     assert probabilities(page) == [0] * 10
@@ -53,11 +53,11 @@ def test_a_finger_draws_without_scrolling_the_page(open_page):
     touch(page, points)
     page.wait_for_timeout(150)
     assert page.evaluate("scrollY") == 0
-    assert page.locator("#choice").input_value() == ""  # the example made way for the drawing
+    assert page.locator("#choice").input_value() == ""  # the drawing replaced the example
     assert page.evaluate(INK) > 1000
 
 
-def test_headline_pad_and_questions_are_on_the_first_screen(open_page):
+def test_the_first_screen_shows_headline_pad_and_questions(open_page):
     for width in (390, 1280):
         page = open_page(width)
         for selector in ("#headline", "#pad", "nav li:nth-child(3)"):
@@ -77,14 +77,14 @@ def test_the_keyboard_chooses_test_images(open_page):
     assert page.evaluate(INK) == 100 * pixels  # each pixel of the image is 10 × 10 on the pad
 
 
-def test_an_error_becomes_an_input_and_drawing_over_it_changes_the_probabilities(open_page):
+def test_drawing_over_an_error_changes_its_probabilities(open_page):
     page = open_page()
     button = page.locator("button[data-input]").first
     button.focus()
     button.press("Enter")
     before = probabilities(page)
-    wrong = button.locator("strong").nth(1).inner_text()
-    assert page.locator("#prediction").inner_text().startswith(f"Prediction: {wrong}")
+    predicted = button.locator("strong").nth(1).inner_text()
+    assert page.locator("#prediction").inner_text().startswith(f"Prediction: {predicted}")
     page.wait_for_timeout(600)  # the page scrolls to the pad
     page.mouse.move(*place(page, "#drawing", 0.2, 0.5))
     page.mouse.down()
@@ -138,6 +138,7 @@ def test_the_keyboard_selects_layer_map_and_pixel(open_page):
     layer.focus()
     layer.press("End")
     assert layer.input_value() == "linear2"
+    assert not page.locator("#row").is_visible()  # a vector has no rows
     layer.select_option("relu3")
     for field in ("channel", "row", "column", "part"):
         page.locator(f"#{field}").fill("0")

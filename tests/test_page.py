@@ -1,4 +1,4 @@
-"""The page in a real browser: it moves, fits every screen and paper, and needs no network."""
+"""The page in a browser: every screen, paper, colour scheme, and without network or scripts."""
 
 import shutil
 import subprocess
@@ -13,28 +13,45 @@ from pypdf import PdfReader
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
+OPEN_ALL = "for (const part of document.querySelectorAll('details')) part.open = true"
 SCREENS = [(320, "light"), (390, "dark"), (768, "light"), (1280, "dark"), (2560, "light")]
 
 
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
-def test_nothing_is_asked_for_complained_about_or_wider_than_the_screen(open_page, width, scheme):
+def test_the_page_fits_the_screen_without_requests_or_errors(open_page, width, scheme):
     page = open_page(width, scheme)
-    assert [url for url in page.asked if not url.startswith("data:")] == [page.url]
-    assert page.complaints == []
-    page.get_by_text("Where every number comes from").click()
+    assert [url for url in page.requests if not url.startswith("data:")] == [page.url]
+    page.evaluate(OPEN_ALL)
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.messages == []
+
+
+def test_the_page_is_short_on_a_phone_and_its_explanations_open_by_tap(open_page):
+    page = open_page(390, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollHeight") <= 14 * 844
+    table = page.get_by_text("Maximum on the grid")
+    assert not table.is_visible()
+    page.get_by_text("What do the two losses look like?").tap()
+    assert table.is_visible()
+    assert open_page(1280).get_by_text("Maximum on the grid").is_visible()
+
+
+def test_a_link_opens_the_table_of_numbers(open_page):
+    page = open_page()
+    page.locator("#xor .origin a").click()
+    assert page.get_by_text("written by stages/xor_train.py").is_visible()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 def test_axe_finds_nothing_serious(open_page, width, scheme):
     page = open_page(width, scheme)
-    page.get_by_text("Where every number comes from").click()
-    page.wait_for_timeout(100)  # what is now wider than the screen must be reached by keyboard
+    page.evaluate(OPEN_ALL)
+    page.wait_for_timeout(100)  # until boxes wider than the screen can be focused
     found = Axe().run(page).response["violations"]
     assert [f"{rule['id']}: {rule['help']}" for rule in found] == []
 
 
-def test_every_image_has_a_text_and_charts_are_dark_on_a_dark_page(open_page):
+def test_images_have_alt_texts_and_figures_are_dark_on_a_dark_page(open_page):
     page = open_page(scheme="dark")
     assert page.evaluate("[...document.images].every(image => image.alt.length > 10)")
     assert page.evaluate(
@@ -47,14 +64,15 @@ def test_every_image_has_a_text_and_charts_are_dark_on_a_dark_page(open_page):
     assert all(sources)
 
 
-def test_without_a_script_the_drawn_figures_stand_in(open_page):
+def test_static_figures_replace_the_interactive_ones_without_scripts(open_page):
     page = open_page(java_script_enabled=False)
     assert page.locator("canvas").first.is_hidden()
     assert page.get_by_alt_text("Five surfaces over weight and bias").is_visible()
     assert page.get_by_alt_text("Snapshots of the plane").is_visible()
 
 
-def test_make_pdf_prints_the_whole_page_with_its_collapsed_parts(made, tmp_path):
+@pytest.mark.slow
+def test_make_pdf_prints_the_whole_page_with_collapsed_parts(made, tmp_path):
     folder = tmp_path / "a clone"
     (folder / "reports").mkdir(parents=True)
     shutil.copy(made, folder / "reports")
@@ -70,21 +88,22 @@ def test_make_pdf_prints_the_whole_page_with_its_collapsed_parts(made, tmp_path)
         "def descend(",
     ):
         assert words in text
-    assert "Drag a surface" not in text  # what moves is left out
+    assert "Drag a surface" not in text  # interactive parts are left out
     width, height = pages[0].mediabox.width, pages[0].mediabox.height
     assert (round(width), round(height)) == (595, 842)  # A4
 
 
-def test_make_pdf_says_what_to_install_where_there_is_no_chromium(tmp_path):
+def test_make_pdf_names_the_missing_browser(tmp_path):
     command = ["make", "-f", ROOT / "Makefile", "pdf", "READY=", "CHROMIUM="]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0
     assert "apt install chromium" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("firefox-esr"), reason="no firefox-esr is installed")
 def test_firefox_classifies_the_example_and_draws_the_page(made, tmp_path):
-    """Firefox has no remote control here: the colour of the first bar in a screenshot must do."""
+    """Playwright cannot drive Debian's Firefox, so a screenshot shows the first bar's colour."""
     picture = tmp_path / "page.png"
     command = ["firefox-esr", "--headless", "--no-remote", "--profile", tmp_path]
     command += ["--window-size=1280,900", "--screenshot", picture, made.as_uri()]

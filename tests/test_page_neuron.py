@@ -1,4 +1,4 @@
-"""The neuron in a real browser: its numbers are the stage's, and its surfaces and sliders react."""
+"""The neuron in a browser: it computes like the stage, and its surfaces and sliders react."""
 
 import numpy as np
 import pytest
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 def picture(page, field):
-    """What a surface's canvas shows, as the bytes of an image."""
+    """A surface's canvas as an image."""
     canvas = page.locator(f"canvas[data-field={field}]")
-    canvas.scroll_into_view_if_needed()  # what is not on the screen is not drawn
+    canvas.scroll_into_view_if_needed()  # only canvases near the screen are drawn
     page.wait_for_timeout(100)
     return canvas.evaluate("canvas => canvas.toDataURL()")
 
@@ -35,7 +35,7 @@ def drag(page, field, right, down):
     page.wait_for_timeout(100)
 
 
-def test_the_mouse_turns_every_surface_together(open_page):
+def test_the_mouse_turns_all_surfaces_together(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in FIELDS}
     turned = page.locator("#turn").input_value()
@@ -84,7 +84,7 @@ def test_the_page_computes_the_fields_of_the_stage(open_page, target):
         np.testing.assert_allclose(values, fields[name], rtol=1e-12, atol=1e-15)
 
 
-def test_the_pages_descents_take_the_stages_17_and_81_417_steps(open_page):
+def test_the_page_takes_17_and_81_417_steps_like_the_stage(open_page):
     settings = {name: DEFAULTS["surfaces"][name] for name in ("target", "lr", "tolerance", "steps")}
     page = open_page()
     steps = [
@@ -97,7 +97,7 @@ def test_the_pages_descents_take_the_stages_17_and_81_417_steps(open_page):
 @pytest.mark.parametrize(
     ("start", "target", "lr"), [(2, 0.3, 0.5), (-3, 1, 4), (0, 0.5, 1), (5, 0, 9)]
 )
-def test_the_pages_descents_go_where_the_stages_go(open_page, start, target, lr):
+def test_the_page_descends_like_the_stage(open_page, start, target, lr):
     settings = {"target": target, "lr": lr, "tolerance": 0.01, "steps": 500}
     page = open_page()
     for loss, slope in (("ce", surfaces.ce_slope), ("l2", surfaces.l2_slope)):
@@ -123,11 +123,11 @@ def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch
     assert picture(page, "ce") != before
     z = sum(start_of(page))
     settings = {name: small_params()["surfaces"][name] for name in ("lr", "tolerance", "steps")}
-    taken = len(surfaces.descend(surfaces.ce_slope, z / 2, 0.5, **settings)) - 1
+    count = len(surfaces.descend(surfaces.ce_slope, z / 2, 0.5, **settings)) - 1
     assert (
         page.locator("#arrival")
         .inner_text()
-        .startswith(f"Cross-entropy arrives after {taken} step")
+        .startswith(f"Cross-entropy arrives after {count} step")
     )
 
 
@@ -150,7 +150,7 @@ def test_the_keyboard_alone_sets_start_target_and_learning_rate(open_page):
     assert picture(page, "l2") == before["l2"]
 
 
-def test_the_losses_can_share_a_vertical_scale(open_page):
+def test_both_losses_can_share_a_vertical_scale(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in ("l2", "ce")}
     page.get_by_label("Same vertical scale").press("Space")
@@ -158,14 +158,14 @@ def test_the_losses_can_share_a_vertical_scale(open_page):
     assert picture(page, "ce") == before["ce"]  # it has the larger scale
 
 
-def test_play_shows_every_descent_to_its_end(open_page):
+def test_play_shows_both_descents_to_their_end(open_page):
     page = open_page(reduced_motion="reduce")
     page.locator("[name=progress]").press("Home")
     page.locator("#descend").click()
     expect(page.locator("tr[data-loss=ce] td").first).to_have_text("17 ✓")
 
 
-def test_a_chart_shows_its_values_on_hover_and_by_keyboard(open_page):
+def test_a_chart_shows_values_on_hover_and_by_keyboard(open_page):
     page = open_page()
     chart = page.locator("#descent-chart svg")
     chart.scroll_into_view_if_needed()
@@ -179,3 +179,10 @@ def test_a_chart_shows_its_values_on_hover_and_by_keyboard(open_page):
     box = chart.bounding_box()
     page.mouse.move(box["x"] + 46, box["y"] + 80)
     expect(legend).to_contain_text(f"Cross-entropy ŷ {outputs[1]:.4f}")
+
+
+def test_turning_keeps_the_progress_of_the_descent(open_page):
+    page = open_page()
+    page.locator("#progress").press("Home")
+    page.locator("#turn").press("ArrowRight")
+    assert page.locator("#progress").input_value() == "0"

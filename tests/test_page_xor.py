@@ -1,4 +1,4 @@
-"""XOR in a real browser: the page trains like the stage, and its controls react."""
+"""XOR in a browser: it trains like the stage, and its controls react."""
 
 import math
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 @pytest.mark.parametrize("tanh", [True, False])
-def test_training_in_the_page_repeats_the_stages_run_to_1e_6(open_page, computed, tanh):
+def test_the_page_repeats_the_stages_run_to_1e_6(open_page, computed, tanh):
     page = open_page()
     script = "([initial, settings]) => trainXor(initial, settings).losses"
     stage = read_arrays(computed / "data/xor.npz")
@@ -24,7 +24,7 @@ def test_training_in_the_page_repeats_the_stages_run_to_1e_6(open_page, computed
     np.testing.assert_allclose(page.evaluate(script, [initial, settings]), losses, atol=1e-6)
 
     activation = torch.tanh if tanh else torch.nn.Identity()
-    _, losses = xor_train.follow(xor_train.one_start(42), 3001, 0.1, activation)
+    _, losses = xor_train.trajectory(xor_train.single_start(42), 3001, 0.1, activation)
     found = page.evaluate(script, [initial, settings | {"steps": 3001}])
     np.testing.assert_allclose(found, losses, atol=1e-6)
 
@@ -32,7 +32,7 @@ def test_training_in_the_page_repeats_the_stages_run_to_1e_6(open_page, computed
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
 def test_the_page_draws_pytorchs_random_numbers(open_page, seed):
     page = open_page()
-    one = torch.cat([p.flatten() for p in xor_train.one_start(seed)])
+    one = torch.cat([p.flatten() for p in xor_train.single_start(seed)])
     np.testing.assert_allclose(page.evaluate(f"[...oneStart({seed})]"), one, atol=1e-7)
     starts = xor_train.random_starts(500, seed)
     expected = torch.cat([p.reshape(500, -1) for p in starts], 1)[490:]
@@ -40,7 +40,7 @@ def test_the_page_draws_pytorchs_random_numbers(open_page, seed):
     np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
-def test_the_pages_random_starts_end_like_those_of_the_stage(open_page):
+def test_random_starts_end_as_in_the_stage(open_page):
     starts = xor_train.random_starts(64, 7)
     *_, (ends, losses) = xor_train.descend(starts, 1500, 0.1)
     found = open_page().evaluate("""randomStarts(64, 7, 0, 64).map((p) => {
@@ -51,32 +51,32 @@ def test_the_pages_random_starts_end_like_those_of_the_stage(open_page):
     np.testing.assert_allclose([loss for _, loss in found], losses, rtol=0.05)
 
 
-def test_xor_runs_steps_and_resets(open_page):
+def test_xor_runs_steps_and_restarts(open_page):
     page = open_page()
-    says, slider = page.locator("#xor-says"), page.locator("[name=xor-step]")
-    assert says.inner_text().startswith("Seed 42, step 0: loss ")
+    status, slider = page.locator("#xor-status"), page.locator("[name=xor-step]")
+    assert status.inner_text().startswith("Seed 42, step 0: loss ")
     start = page.locator("#input-plane").evaluate("canvas => canvas.toDataURL()")
     page.locator("#xor-one").press("Enter")
-    assert "step 1:" in says.inner_text()
+    assert "step 1:" in status.inner_text()
     page.locator("#xor-run").click()
     expect(page.locator("#xor-run")).to_have_text("Pause")
-    expect(says).to_contain_text("step 60:", timeout=20_000)
-    assert says.inner_text().endswith("of 4 points correct, near 4 ln 2")
-    assert slider.get_attribute("aria-valuetext") in says.inner_text()
+    expect(status).to_contain_text("step 60:", timeout=20_000)
+    assert status.inner_text().endswith("of 4 points correct, near 4 ln 2")
+    assert slider.get_attribute("aria-valuetext") in status.inner_text()
     assert page.locator("#input-plane").evaluate("canvas => canvas.toDataURL()") != start
     page.locator("#xor-back").click()
     assert page.locator("#input-plane").evaluate("canvas => canvas.toDataURL()") == start
     slider.press("End")
-    assert "step 60:" in says.inner_text()
+    assert "step 60:" in status.inner_text()
 
 
 def test_seed_learning_rate_and_activation_change_xors_run(open_page):
     page = open_page()
-    says, slider = page.locator("#xor-says"), page.locator("[name=xor-step]")
+    status, slider = page.locator("#xor-status"), page.locator("[name=xor-step]")
 
     def last_loss():
         slider.press("End")
-        return float(says.inner_text().split("loss ")[1].split(",")[0])
+        return float(status.inner_text().split("loss ")[1].split(",")[0])
 
     losses = [last_loss()]
     page.get_by_label("Seed").fill("7")
@@ -85,25 +85,27 @@ def test_seed_learning_rate_and_activation_change_xors_run(open_page):
     losses.append(last_loss())
     page.get_by_label("Hidden tanh").press("Space")
     losses.append(last_loss())
-    _, expected = xor_train.follow(xor_train.one_start(7), 60, 1.0, torch.nn.Identity())
+    _, expected = xor_train.trajectory(xor_train.single_start(7), 60, 1.0, torch.nn.Identity())
     assert losses[-1] == pytest.approx(expected[-1].item(), abs=1e-4)
     assert len({*losses}) == 4
-    page.get_by_role("button", name="Default settings").click()
-    expect(says).to_contain_text("Seed 42, step 0")
+    page.get_by_role("button", name="Defaults").click()
+    expect(status).to_contain_text("Seed 42, step 0")
 
 
-def test_random_starts_train_at_once_and_load_by_keyboard(open_page):
+def test_random_starts_train_together_and_load_by_keyboard(open_page):
     page = open_page(390, reduced_motion="reduce")
     page.locator("#starts").scroll_into_view_if_needed()
     assert page.locator("#starts input").count() == 30
     page.locator("#starts-run").press("Enter")
-    expect(page.locator("#starts-says")).to_contain_text("Step 60: 0 of 30 solved", timeout=20_000)
+    expect(page.locator("#starts-status")).to_contain_text(
+        "Step 60: 0 of 30 solved", timeout=20_000
+    )
     page.locator("#starts input").first.press("ArrowRight")
     expect(page.locator("#starts-loaded")).to_have_text("Start 2 is loaded above.")
-    expect(page.locator("#xor-says")).to_contain_text("Start 2, step 0")
+    expect(page.locator("#xor-status")).to_contain_text("Start 2, step 0")
     second = xor_train.Perceptrons(*(p[1:2] for p in xor_train.random_starts(30, 42)))
     *_, (_, loss) = xor_train.descend(second, 0, 0.1)
-    assert f"loss {loss.item():.4f}" in page.locator("#xor-says").inner_text()
+    assert f"loss {loss.item():.4f}" in page.locator("#xor-status").inner_text()
 
 
 def test_the_boundary_is_traced_where_the_field_is_zero(open_page):
@@ -116,3 +118,12 @@ def test_the_boundary_is_traced_where_the_field_is_zero(open_page):
     })()""")
     assert len(ends) > 100
     assert all(math.hypot(x - 0.5, y - 0.5) == pytest.approx(0.3, abs=1e-3) for x, y in ends)
+
+
+def test_a_diverging_run_is_reported_without_errors(open_page):
+    page = open_page()
+    page.get_by_label("Hidden tanh").uncheck()
+    page.evaluate("showStart('Huge', Float64Array.from({ length: 9 }, () => 1e200))")
+    page.locator("#xor-step").press("End")
+    assert "diverged" in page.locator("#xor-status").inner_text()
+    assert page.messages == []

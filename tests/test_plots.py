@@ -13,7 +13,7 @@ def test_every_figure_is_drawn_uncut_and_with_equal_bytes_twice(results, written
     first = written()
     plots.main(**small_params()["plots"])
     assert written() == first
-    names = {"confusion", "cut", "descents", "filters", "history", "mistakes", "recall", "relu"}
+    names = {"confusion", "cut", "descents", "filters", "errors", "history", "recall", "relu"}
     names |= {"sigmoid", "xor_losses", "xor_snapshots"}
     light = {path.stem: path for path in (results / "reports/figures").iterdir()}
     dark = {path.stem: path for path in (results / "data/plots_dark").iterdir()}
@@ -47,7 +47,7 @@ def test_figures_without_errors_and_with_a_long_class_name_can_be_drawn(images):
     perfect = pd.DataFrame({"actual": actual, "predicted": actual, "probability": 0.9})
     pixels = np.zeros((10, 28, 28), np.uint8)
     for figure in (
-        cnn.draw_mistakes(pixels, perfect, classes, "Digits", 8),
+        cnn.draw_errors(pixels, perfect, classes, "Digits", 8),
         cnn.draw_confusion(perfect, classes, "Digits"),
         cnn.draw_recall(perfect, classes, "Digits"),
     ):

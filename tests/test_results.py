@@ -43,7 +43,7 @@ def test_every_stage_records_its_parameters_and_files(results):
         ("evaluate", "batch_size", 21, ["plots", "report"]),
         ("xor", "lr", 0.2, ["plots", "report"]),
         ("surfaces", "target", 0.4, ["plots", "report"]),
-        ("plots", "mistakes", 5, ["report"]),
+        ("plots", "errors", 5, ["report"]),
     ],
 )
 def test_results_of_other_parameters_are_refused_in_one_line(

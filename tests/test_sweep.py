@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,10 +16,9 @@ import yaml
 from conftest import HERE, ROOT, commit, dvc, git, make_repository
 from distributed import Client, LocalCluster
 
-import clone
-from internals.cluster import COPIES, store
-from internals.runs import CLONE, RunError, reference_of
-from sweep import expand, tabulate
+from internals.cluster import clone, store
+from internals.copies import CLONE, COPIES
+from internals.experiments import reference_of
 
 SWEEP = [sys.executable, ROOT / "tools/sweep.py"]
 ENVIRONMENT = {name: value for name, value in HERE.items() if name != "DASK_SCHEDULER"}
@@ -65,7 +65,7 @@ def start():
 def cluster(start, tmp_path):
     """The address of a Dask cluster, and its two workers."""
     file = tmp_path / "scheduler.json"
-    place = ["--host", "127.0.0.1", "--scheduler-file", file, "--no-dashboard"]
+    place = ["--host", "127.0.0.1", "--scheduler-file", file, "--dashboard-address", "127.0.0.1:0"]
     quiet = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", *place, "--port", "0"]
     start(scheduler, env=ONE_THREAD, **quiet)
@@ -127,82 +127,35 @@ def wait_until(condition, seconds=60):
     return found
 
 
-def test_lists_and_ranges_give_every_combination():
-    assert expand(["train.lr=0.1,0.2", "train.seed=range(1,3)", "train.epochs=1"]) == {
-        f"epochs=1,lr={lr},seed={seed}": [f"train.lr={lr}", f"train.seed={seed}", "train.epochs=1"]
-        for lr in (0.1, 0.2)
-        for seed in (1, 2)
-    }
-    assert list(expand(["train.schedule=choice(linear,cosine)"])) == [
-        "schedule=linear",
-        "schedule=cosine",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("train.lr", "missing EQUAL"),
-        ("train.seed=range(1,a)", "range"),
-        ("train.seed=glob(*)", "not supported"),
-        ("train.lr=interval(0,1)", "does not support"),
-        ("train.a='b c','b:c'", "two combinations would have this name"),
-    ],
-)
-def test_what_cannot_be_expanded_is_one_line(setting, message):
-    with pytest.raises(RunError, match=message) as raised:
-        expand([setting])
-    assert "\n" not in str(raised.value)
-
-
-def test_the_table_has_a_row_for_all_seeds_and_chooses_by_the_validation_images():
-    runs = expand(["train.lr=0.1,0.2", "train.seed=1,2"])
-    val, test = (0.5, 0.6, 0.7, 0.9), (0.99, 0.97, 0.91, 0.95)
-    results = {
-        name: {"val_acc": v, "accuracy": t} for name, v, t in zip(runs, val, test, strict=True)
-    }
-    assert tabulate(runs, results).to_numpy().tolist() == [
-        ["lr=0.2", 2, "80.00%", "14.14", "93.00%", "2.83"],
-        ["lr=0.1", 2, "55.00%", "7.07", "98.00%", "1.41"],
-    ]
-    for seed in (1, 2):  # as it is where no image is held out
-        del results[f"lr=0.1,seed={seed}"]["val_acc"]
-    del results["lr=0.2,seed=1"]
-    assert tabulate(runs, results).to_numpy().tolist() == [
-        ["lr=0.1", 2, "", "", "98.00%", "1.41"],
-        ["lr=0.2", 1, "90.00%", "", "95.00%", ""],
-    ]
-
-
-def test_a_sweep_gives_what_plain_runs_give_and_lists_what_failed(repository, tmp_path):
+def test_a_sweep_gives_the_results_of_plain_runs_and_lists_failures(repository, tmp_path):
     alone = shutil.copytree(repository, tmp_path / "alone")
-    settings = ("-S", "train.epochs=1", "-S", "train.lr=0.02,-1")
+    settings = ("-S", "train.epochs=1", "-S", "train.lr=0.02", "-S", "train.device=cpu,mps")
     done = sweep(repository, *ALL_CORES, *settings)
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("runs: 2, there already: 0, at once: ")
-    assert "epochs=1,lr=-1: params.yaml: train.lr: should be greater than 0, got -1" in done.stderr
+    assert "device=mps,epochs=1,lr=0.02: params.yaml: train.device: " in done.stderr
     assert "Traceback" not in done.stderr
-    name = "epochs=1,lr=0.02"
+    name = "device=cpu,epochs=1,lr=0.02"
     assert done.stdout.splitlines()[-1].startswith(f"| {name} | 1 ")
     assert experiments(repository).keys() == {name}
 
-    command = ["dvc", "exp", "run", "--temp", "--name", name, *settings[:2]]
-    command += ["-S", "train.lr=0.02", "evaluate"]
+    command = ["dvc", "exp", "run", "--temp", "--name", name, *settings[:4]]
+    command += ["-S", "train.device=cpu", "evaluate"]
     subprocess.run(command, cwd=alone, env=ONE_THREAD, check=True, capture_output=True)
     found = results(repository, name)
     assert found == results(alone, name)
     assert json.loads(found["reports/metrics/train.json"])["machine"][0]["threads"] == 1
 
     before = experiments(repository)
-    again = sweep(repository, "-S", "train.epochs=1", "-S", "train.lr=0.02")
+    again = sweep(repository, *settings[:4], "-S", "train.device=cpu")
     assert again.returncode == 0, again.stderr
-    table = done.stdout.splitlines()[-3:]
-    assert again.stdout.splitlines() == ["runs: 1, there already: 1", *table]
+    assert again.stdout.startswith("runs: 1, there already: 1\n")
+    assert again.stdout.splitlines()[-3:] == done.stdout.splitlines()[-3:]
     assert experiments(repository) == before
     (model,) = (out["md5"] for out in outs(found) if out["path"] == "data/network/model.pth")
     stored = repository / f".dvc/cache/files/md5/{model[:2]}/{model[2:]}"
     assert stored.exists()
-    assert stored.parent.stat().st_mode & 0o2070 == 0o2070  # as the group's
+    assert stored.parent.stat().st_mode & 0o2070 == 0o2070  # the group can write
     assert not [*(repository / COPIES).glob("tmp*")]
 
 
@@ -223,28 +176,35 @@ def test_a_sweep_that_is_ended_leaves_no_process(how, repository, start):
     wait_until(lambda: not any(member.is_running() for member in family), 10)
 
 
-def test_the_run_of_a_worker_that_is_killed_is_made_by_another(repository, start, cluster):
+def test_the_run_of_a_killed_worker_is_repeated_by_another(repository, start, cluster):
     address, workers = cluster
+    screen, terminal = os.openpty()
     process = start(
         [*SWEEP, "-S", "train.epochs=2", "-S", "train.seed=range(1,3)"],
         cwd=repository,
         env=ENVIRONMENT | {"DASK_SCHEDULER": address},
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=terminal,
         text=True,
     )
     trainings = wait_until(lambda: trainings_of(workers[0]))
     workers[0].kill()
     wait_until(lambda: not any(training.is_running() for training in trainings), 10)
 
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
+    output, _ = process.communicate(timeout=240)
+    bar = os.read(screen, 65_536).decode()
+    os.close(screen)
+    os.close(terminal)
+    assert process.returncode == 0, bar
+    assert re.search(r"2 workers: +0%.*0/2 \[00:00<\?", bar)
+    assert re.search(r"1 worker: +50%.*1/2 \[\d+:\d+<\d+:\d+", bar)  # elapsed < remaining
     names = {"epochs=2,seed=1", "epochs=2,seed=2"}
-    head, *ended = output.splitlines()[:3]
+    head, dashboard, *ended = output.splitlines()[:4]
     assert head.startswith("runs: 2, there already: 0, at once: 2, ")
+    assert re.fullmatch(r"dashboard: http://127\.0\.0\.1:\d+/status", dashboard)
     assert {line.split(": ")[0] for line in ended} == names
     assert names <= experiments(repository).keys()
-    assert output.splitlines()[-1].startswith("| epochs=2     | 2 ")
+    assert output.splitlines()[-1].startswith("| epochs=2  | 2 ")
 
 
 def test_a_sweep_that_is_ended_ends_its_runs_in_a_cluster_that_stays(repository, start, cluster):

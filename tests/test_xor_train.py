@@ -26,13 +26,13 @@ def as_module(networks):
 @pytest.fixture(scope="module")
 def followed():
     """The run of params.yaml: 3001 steps from the initial weights of seed 42."""
-    return xor_train.follow(xor_train.one_start(42), steps=3001, lr=0.1)
+    return xor_train.trajectory(xor_train.single_start(42), steps=3001, lr=0.1)
 
 
 def test_initial_weights_are_those_of_pytorch_for_the_seed():
     torch.manual_seed(42)
     hidden, output = nn.Linear(2, 2), nn.Linear(2, 1)
-    W, b, v, c = xor_train.one_start(42)
+    W, b, v, c = xor_train.single_start(42)
     assert torch.equal(W[0], hidden.weight.double())
     assert torch.equal(b[0], hidden.bias.double())
     assert torch.equal(v[0], output.weight[0].double())
@@ -40,8 +40,8 @@ def test_initial_weights_are_those_of_pytorch_for_the_seed():
 
 
 def test_the_run_agrees_with_pytorchs_layers_loss_and_sgd_in_float64():
-    start = xor_train.one_start(42)
-    networks, losses = xor_train.follow(start, steps=200, lr=0.1)
+    start = xor_train.single_start(42)
+    networks, losses = xor_train.trajectory(start, steps=200, lr=0.1)
     module = as_module(start).double()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for step in range(201):
@@ -56,7 +56,7 @@ def test_the_run_agrees_with_pytorchs_layers_loss_and_sgd_in_float64():
 
 
 def test_numpy_with_hand_written_gradients_reproduces_the_run_to_1e_6(followed):
-    W, b, v, c = (p[0].numpy() for p in xor_train.one_start(42))
+    W, b, v, c = (p[0].numpy() for p in xor_train.single_start(42))
     x, y = xor_train.X.numpy().astype(float), xor_train.Y.numpy().astype(float)
     for _ in range(3001):
         h = np.tanh(x @ W.T + b)  # (4, 2)
@@ -107,7 +107,7 @@ def test_the_stage_writes_its_arrays_and_equal_bytes_twice(written):
     assert arrays["snapshots"].tolist() == [0, 20, 40, 60]
     assert arrays["hidden"].shape == (61, 4, 2)
     assert arrays["line"].shape == (61, 3)
-    start = xor_train.one_start(parameters["seed"])
+    start = xor_train.single_start(parameters["seed"])
     hidden = torch.tanh(xor_train.X.double() @ start.W[0].T + start.b[0])
     torch.testing.assert_close(torch.from_numpy(arrays["hidden"][0]), hidden)
     assert arrays["line"][0].tolist() == [*start.v[0].tolist(), start.c.item()]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from internals.runs import clear_git_variables
+from internals.git import clear_git_variables
 
 DEMO, PART, FORMER = Path("demo"), Path(".demo.part"), Path(".demo.former.part")
 COPIED = [".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "dvc.yaml", "stages"]

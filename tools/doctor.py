@@ -12,18 +12,13 @@ from pathlib import Path
 
 import yaml
 
+from internals.git import clear_git_variables, commit_of
 from internals.integrity import cache, run_cache
 from internals.leftovers import copies, dvc_locks, git_locks, head, partial_files, references
 from internals.processes import at_work
-from internals.runs import (
-    ParameterError,
-    StaleResultError,
-    check,
-    clear_git_variables,
-    commit_of,
-    read_metrics,
-    read_section,
-)
+
+from common.params import ParameterError, read_section
+from common.results import StaleResultError, check, read_metrics
 
 
 def note_stash():

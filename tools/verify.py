@@ -14,22 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from internals.copies import CLONE, COPIES, absolute_mirror, cache_settings
 from internals.differences import Results, summarize, tabulate
-from internals.runs import (
-    CLONE,
-    COPIES,
-    RunError,
-    StaleResultError,
-    absolute_mirror,
-    cache_settings,
-    check,
-    content_of,
-    current_commit,
-    exit_on_user_error,
-    find_problem,
-    git,
-    metrics_path,
-)
+from internals.experiments import find_problem
+from internals.git import RunError, content_of, current_commit, exit_on_user_error, git
+
+from common.results import StaleResultError, check, metrics_path
 
 SECTIONS = ("data", "surfaces", "xor", "train", "evaluate", "plots")
 QUICK = {"surfaces": "surfaces", "xor": "xor_train"}  # section: stage

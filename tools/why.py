@@ -19,9 +19,10 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from networkx import dfs_postorder_nodes
 
-from internals.runs import clear_git_variables, metrics_path
+from internals.git import clear_git_variables
 
-from common.params import flatten  # isort: skip (internals.runs makes it importable)
+from common.params import flatten
+from common.results import metrics_path
 
 TIMES = Path(".dvc/tmp/times")
 CHANGES = {"deleted": "is missing", "new": "is new", "not in cache": "is not in the cache"}

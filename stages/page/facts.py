@@ -1,4 +1,4 @@
-"""What the page says beyond the metrics, taken from what the stages computed."""
+"""Numbers of the page beyond the metrics, derived from the results of the stages."""
 
 import json
 from math import log, sqrt
@@ -10,9 +10,9 @@ from matplotlib.colors import to_hex
 
 from common.params import flatten
 from common.results import read_metrics
-from common.statistics import surest_mistakes, wilson_interval
+from common.statistics import most_confident_errors, wilson_interval
 
-STAGES = ("surfaces", "xor", "train", "evaluate")  # those with metrics
+SECTIONS = ("surfaces", "xor", "train", "evaluate")  # files of metrics that the page quotes
 
 
 def by_name(value):
@@ -25,8 +25,8 @@ def by_name(value):
 
 
 def read_results():
-    """The metrics of each stage, their lists of rows by name."""
-    results = {stage: by_name(read_metrics(stage)) for stage in STAGES}
+    """The metrics by section, their lists of rows by name."""
+    results = {stage: by_name(read_metrics(stage)) for stage in SECTIONS}
     trained = results["train"]
     for name in ("machine", "provenance"):  # one row
         (trained[name],) = trained[name].values()
@@ -43,7 +43,7 @@ def read_defaults(path="params.schema.json"):
 
 
 def surface_data(params, points):
-    """What the page needs to compute and draw every surface itself, on `points` lines each way."""
+    """Settings and colours of the interactive surfaces, with `points` lines along each axis."""
     shades = np.linspace(0, 1, 64)
     maps = {
         name: [to_hex(shade) for shade in matplotlib.colormaps[name](shades)]
@@ -53,34 +53,31 @@ def surface_data(params, points):
 
 
 def describe_neuron(fields):
-    """The line w + b and the cross-entropy of the minimum, the L2 gradient's exact extremes, and
-    its value in the corner far from the target.
+    """The minimum (line w + b and cross-entropy), the L2 gradient's exact extremes, and both
+    gradients in the corner where the descent starts.
     """
     y = float(fields["target"])
-    inside = 0 < y < 1  # else the least is at infinity
-    far = -1 if fields["start"] > 0 else 0
+    inside = 0 < y < 1  # else the minimum is at infinity
+    corner = -1 if fields["start"] > 0 else 0
     # ∂L2/∂z = 2 (ŷ - y) ŷ (1 - ŷ) is extreme where 3ŷ² - 2 (1 + y) ŷ + y = 0.
     root = sqrt(1 - y + y * y)
-    extremes = [
-        {"grad": 2 * (p - y) * p * (1 - p), "at": log(p / (1 - p))}
-        for p in ((1 + y - root) / 3, (1 + y + root) / 3)
-        if inside
-    ]
+    outputs = [p for p in ((1 + y - root) / 3, (1 + y + root) / 3) if 0 < p < 1]
     return {
         "valley": log(y / (1 - y)) if inside else None,
         "entropy": -y * log(y) - (1 - y) * log(1 - y) if inside else 0.0,
-        "l2_grad": extremes,
+        "l2_grad": [{"grad": 2 * (p - y) * p * (1 - p), "at": log(p / (1 - p))} for p in outputs],
         "corner": float(fields["start"]),
-        "l2_grad_at_corner": float(fields["l2_grad"][far, far]),
+        "l2_grad_at_corner": float(fields["l2_grad"][corner, corner]),
+        "ce_grad_at_corner": float(fields["ce_grad"][corner, corner]),
     }
 
 
 def follow_accuracy(history):
-    """The accuracy of the watched split after the first epoch, its best, at the end; its losses."""
-    watched = "val" if history["val_acc"].notna().all() else "test"
-    accuracy, loss = history[f"{watched}_acc"], history[f"{watched}_loss"]
+    """Accuracy and losses of the validation split, or of the test split without one."""
+    split = "val" if history["val_acc"].notna().all() else "test"
+    accuracy, loss = history[f"{split}_acc"], history[f"{split}_loss"]
     return {
-        "split": {"val": "validation", "test": "test"}[watched],
+        "split": {"val": "validation", "test": "test"}[split],
         "first": accuracy.iloc[0],
         "best": accuracy.max(),
         "best_epoch": int(history["epoch"][accuracy.idxmax()]),
@@ -93,14 +90,14 @@ def follow_accuracy(history):
 
 
 def epochs(history):
-    """Loss and accuracy of each split that was measured, epoch by epoch: column to list."""
+    """Loss and accuracy of each measured split by epoch: column to list."""
     return {name: history[name].tolist() for name in history if history[name].notna().all()}
 
 
 def list_recall(predictions, classes):
     """Name, recall and its 95 % interval of each class that has test images."""
-    right = predictions["actual"] == predictions["predicted"]
-    counts = right.groupby(predictions["actual"]).agg(["sum", "size"])
+    correct = predictions["actual"] == predictions["predicted"]
+    counts = correct.groupby(predictions["actual"]).agg(["sum", "size"])
     return [
         {
             "name": classes[actual],
@@ -114,9 +111,9 @@ def list_recall(predictions, classes):
 
 
 def most_confused(predictions, classes):
-    """The pairs of classes mistaken for each other most often, and how often; None without any."""
-    wrong = surest_mistakes(predictions, len(predictions))
-    pairs = np.sort(wrong[["actual", "predicted"]].to_numpy(), axis=1)
+    """The most frequently confused pairs of classes, and their count; None without errors."""
+    errors = most_confident_errors(predictions, len(predictions))
+    pairs = np.sort(errors[["actual", "predicted"]].to_numpy(), axis=1)
     if not len(pairs):
         return None
     found, counts = np.unique(pairs, axis=0, return_counts=True)
@@ -125,7 +122,7 @@ def most_confused(predictions, classes):
 
 
 def list_changes(params, defaults):
-    """The parameters that differ from the defaults: full name, value, default."""
+    """Parameters that differ from the defaults: full name, value, default."""
     for section, values in params.items():
         default = defaults[section] | dict(flatten(defaults[section]))
         for name, value in flatten(values):

@@ -44,7 +44,7 @@ def pack_weights(state):
 
 
 def list_layers(state):
-    """Every layer in order: name, what it does, shape of its output, number of parameters, and the
+    """Every layer in order: name, operation, shape of its output, number of parameters, and the
     layer whose maps show it.
     """
     shape = [1, 28, 28]
@@ -75,7 +75,7 @@ def list_layers(state):
 
 
 def list_inputs(rows, images, classes):
-    """Test images as inputs of the network: for the page's text, and pixels as base64."""
+    """Test images as inputs of the network: index, classes, and pixels as base64."""
     for index, row in rows.iterrows():
         yield row.to_dict() | {
             "index": index,

@@ -1,4 +1,4 @@
-"""The code of the stages, as the page quotes it."""
+"""Code of the stages, quoted on the page."""
 
 import ast
 from pathlib import Path

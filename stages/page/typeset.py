@@ -1,4 +1,4 @@
-"""How the page writes formulas, numbers and images."""
+"""Formulas, numbers and images of the page."""
 
 import math
 import re
@@ -15,10 +15,10 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Mathematics(Extension):
-    """In a template, $…$ is LaTeX that becomes MathML, and $$…$$ a formula on a line of its own.
+    """Converts LaTeX in templates to MathML: $…$ inline, $$…$$ on a line of its own.
 
-    An expression of the template, {{ … }}, stands in a formula for its value. Punctuation stays on
-    the line of the formula that it follows.
+    A formula may contain expressions of the template, {{ … }}. Punctuation after a formula stays
+    on its line.
     """
 
     def preprocess(self, source, name, filename=None):
@@ -36,7 +36,7 @@ class Mathematics(Extension):
 
 
 def format_number(value, form=","):
-    """A number as in print: 1e-06 as 1 × 10⁻⁶, and with a minus sign instead of a hyphen."""
+    """A number as in print: 1 × 10⁻⁶ for 1e-06, and a minus sign instead of a hyphen."""
     mantissa, _, exponent = f"{value:{form}}".partition("e")
     if exponent:
         mantissa += "\u202f×\u202f10" + str(int(exponent)).translate(SUPERSCRIPTS)
@@ -44,14 +44,14 @@ def format_number(value, form=","):
 
 
 def format_yaml(value):
-    """A value as params.yaml has it, on one line: null, true, {shift: 2}."""
+    """A value as YAML on one line: null, true, {shift: 2}."""
     style = {"default_flow_style": True, "sort_keys": False, "width": math.inf}
     text = yaml.safe_dump(value, allow_unicode=True, **style)
     return text.removesuffix("...\n").strip()
 
 
 def embed(png):
-    """The bytes of a PNG as an address that holds the image itself, with its width and height."""
+    """A PNG as a data URL, with its width and height."""
     with Image.open(BytesIO(png)) as image:
         width, height = image.size
     address = f"data:image/png;base64,{b64encode(png).decode()}"

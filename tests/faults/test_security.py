@@ -81,7 +81,7 @@ def test_a_checkpoint_with_pickled_code_is_moved_aside(workspace, capsys):
 def test_a_parameter_reaches_no_shell(tmp_path):
     folder = make_repository(tmp_path)
     attack = "train.optimizer='$(touch exploited);`touch exploited`|touch exploited'"
-    command = [sys.executable, ROOT / "tools/seeds.py", "2", "-S", attack]
+    command = [sys.executable, ROOT / "tools/sweep.py", "--seeds", "2", "-S", attack]
     done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

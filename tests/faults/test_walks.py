@@ -16,9 +16,10 @@ from conftest import HERE
 from forks import run_dvc, start_pool
 from small_pipeline import PARAMS, STAGES, formula, numbers, write_pipeline
 
+from internals.experiments import find_problem
+
 from common.params import ParameterError, read_section
 from common.results import StaleResultError, check, read_metrics
-from internals.runs import find_problem
 
 WALKS = int(os.environ.get("WALKS", 40))  # with --full
 

@@ -1,4 +1,4 @@
-"""Runs as tasks of a Dask cluster: one on this machine, or one that is there already."""
+"""Runs as tasks of a Dask cluster: one on this machine, or an existing one."""
 
 import os
 import sys
@@ -9,22 +9,15 @@ from pathlib import Path
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, as_completed
 
-from internals.runs import (
-    CLONE,
-    COPIES,
-    RunError,
-    absolute_mirror,
-    cache_settings,
-    git,
-    reference_of,
-)
+from internals.copies import CLONE, COPIES, absolute_mirror, cache_settings
+from internals.experiments import reference_of
+from internals.git import RunError, git
 
 sys.path.append(str(Path(__file__).parent))
-import clone  # under this name on the workers, too, which have nothing else of the project
+import clone  # the workers have it under this name, and nothing else of the project
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # Dask sets all to 1
-# Ctrl-C reaches all processes of a terminal. This one ends its workers, which need not hear it, nor
-# tell what was cancelled.
+# Ctrl-C reaches all processes of a terminal. The sweep ends its workers itself.
 DEAF = """
 import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -35,7 +28,7 @@ ADDRESS = os.environ.get("DASK_SCHEDULER")
 
 @contextmanager
 def connected(jobs, count):
-    """A client of the cluster at DASK_SCHEDULER, or of a new one here; a folder for the clones."""
+    """A client of the cluster at DASK_SCHEDULER or of a new local one, and a folder for clones."""
     COPIES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=COPIES.resolve(), ignore_cleanup_errors=True) as copies:
         if ADDRESS:
@@ -51,7 +44,7 @@ def connected(jobs, count):
                     n_workers=min(jobs, count),
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     preload=[DEAF],
                 ) as cluster,
                 Client(cluster) as client,
@@ -59,17 +52,29 @@ def connected(jobs, count):
                 yield client, copies
 
 
+def dashboard_of(client):
+    """The address of an existing cluster's dashboard, or None."""
+    services = client.scheduler_info(n_workers=0)["services"]
+    return client.dashboard_link if ADDRESS and "dashboard" in services else None
+
+
+def workers_of(client):
+    """The number of workers now, in words."""
+    count = len(client.nthreads())
+    return f"{count} worker{'s' * (count != 1)}"
+
+
 def variables_of(jobs):
-    """What the environment of a run has beside what its worker has."""
+    """Environment variables of a run, in addition to those of its worker."""
     variables = absolute_mirror()
     if not ADDRESS:
-        # By JOBS, not by how many are left to run: results depend on the number of threads.
+        # By JOBS, not by the number of missing runs: results depend on the number of threads.
         variables |= dict.fromkeys(THREADS, str(max(1, CPU_COUNT // jobs)))
     return variables
 
 
 def run_all(client, copies, runs, commit, variables):
-    """Run these, name to overrides: yields the name of each as it ends, and an error or None."""
+    """Run these, name to overrides; yield (name, error or None) as each ends."""
     identity = ["-c", "commit.gpgsign=false"]
     for name in ("user.name", "user.email"):
         if value := git("config", name):
@@ -91,17 +96,17 @@ def run_all(client, copies, runs, commit, variables):
             bundle, error = future.result()
             refused = bundle and store(bundle, reference_of(name, commit))
             yield name, refused or error
-        else:  # its workers died, one after the other, or the scheduler
-            error = future.exception() or f"{future.status}: is the cluster there?"
+        else:  # several workers died with this run, or the scheduler did
+            error = future.exception() or f"{future.status}: is the cluster still there?"
             yield name, " ".join(str(error).split())
 
 
 def store(bundle, reference):
-    """Take the experiment in a bundle into this repository: what went wrong, or None."""
+    """Add the experiment in a Git bundle to this repository: an error or None."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(bundle)
         file.flush()
         fetch = ("fetch", "--quiet", "--no-write-fetch-head", file.name)
         if git(*fetch, f"{reference}:{reference}") is None:
-            return "Git does not take the result: is there another of this name by now?"
+            return "Git refuses the result: is there a new experiment of this name?"
     return None

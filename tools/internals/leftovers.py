@@ -8,8 +8,9 @@ import re
 import shutil
 from pathlib import Path
 
-from internals.processes import COPIES, RWLOCKS, in_use, owners_of
-from internals.runs import commit_of, git
+from internals.copies import COPIES
+from internals.git import commit_of, git
+from internals.processes import RWLOCKS, in_use, owners_of
 
 # References that DVC deletes at the end of a run in the workspace; it keeps others forever.
 TEMPORARY = ("EXEC_BASELINE", "EXEC_BRANCH", "EXEC_CHECKPOINT", "EXEC_MERGE")

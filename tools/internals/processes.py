@@ -8,9 +8,10 @@ from pathlib import Path
 
 import psutil
 
-from internals.runs import COPIES, git
+from internals.copies import COPIES
+from internals.git import git
 
-AT_WORK = re.compile(r"(.*/)?(dvc|dvc/__main__\.py|stages/\w+\.py|tools/(seeds|sweep)\.py)")
+AT_WORK = re.compile(r"(.*/)?(dvc|dvc/__main__\.py|stages/\w+\.py|tools/sweep\.py)")
 TOOLS = ("git", "dvc", "python")
 # DVC's lock files: JSON with the processes that read and write each path.
 RWLOCKS = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock")

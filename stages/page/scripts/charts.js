@@ -116,7 +116,7 @@ function makeChart(host) {
     const places = xs.map(scale(chart.x, left, host.clientWidth - right));
     move(nearest(places, event.clientX - picture.getBoundingClientRect().left));
   });
-  picture.addEventListener("pointerleave", () => move(-1));
+  picture.addEventListener("pointerleave", () => document.activeElement !== picture && move(-1));
   picture.addEventListener("blur", () => move(-1));
   picture.addEventListener("keydown", (event) => {
     const here = cursor < 0 ? nearest(xs, chart.now ?? xs.at(-1)) : cursor;

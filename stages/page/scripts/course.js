@@ -1,7 +1,7 @@
-// Loss and accuracy by epoch.
+// The learning curves: loss and accuracy by epoch.
 {
   const splits = [
-    ["train", "training, augmented, while learning", "var(--split-train)"],
+    ["train", "training", "var(--split-train)"],
     ["val", "validation", "var(--split-val)"],
     ["test", "test", "var(--split-test)"],
   ].filter(([split]) => `${split}_loss` in data.course);

@@ -15,7 +15,7 @@
     ]),
   );
 
-  /** Colour of a value: viridis from 0 on, where no value is negative; blue and red elsewhere. */
+  /** Colour of a value: viridis for values from 0 on, blue and red if some are negative. */
   function makeShade(values, signed = values.some((value) => value < 0)) {
     const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
     const colours = palettes[signed ? "coolwarm" : "viridis"];
@@ -25,12 +25,12 @@
     };
   }
 
-  const tile = document.createElement("canvas"); // one map, a pixel each
-  function paintMap(pen, values, size, channel, shade, x, y, side) {
+  const tile = document.createElement("canvas"); // one map at its own size
+  function paintMap(pen, values, size, c, shade, x, y, side) {
     tile.width = tile.height = size;
     const image = new ImageData(size, size);
     for (let k = 0; k < size * size; k += 1) {
-      image.data.set([...shade(values[channel * size * size + k]), 255], 4 * k);
+      image.data.set([...shade(values[c * size * size + k]), 255], 4 * k);
     }
     tile.getContext("2d").putImageData(image, 0, 0);
     pen.imageSmoothingEnabled = false;
@@ -62,11 +62,11 @@
   }
 
   /** One map at a large scale, with a box around some of its pixels. */
-  function paintLarge(canvas, values, size, channel, shade, box) {
+  function paintLarge(canvas, values, size, c, shade, box) {
     const side = canvas.width / size;
     const pen = canvas.getContext("2d");
     pen.clearRect(0, 0, canvas.width, canvas.height);
-    paintMap(pen, values, size, channel, shade, 0, 0, canvas.width);
+    paintMap(pen, values, size, c, shade, 0, 0, canvas.width);
     pen.lineWidth = 8;
     for (const colour of ["#ffffff", "#d0006f"]) {
       pen.strokeStyle = colour;
@@ -109,6 +109,7 @@
     const shown = parts[keepInside(part, parts.length - 1)];
     inputMap.closest(".pixel").hidden = mapShape(SOURCES[name]).size === 1;
     part.closest("label").hidden = parts.length === 1;
+    for (const field of [row, column]) field.closest("label").hidden = size === 1;
     const from = makeShade(outputs[source]);
     const inner = mapShape(source);
     paintLarge(inputMap, outputs[source], inner.size, shown.channel, from, { x: left, y: top, side });
@@ -124,7 +125,7 @@
     find("steps").textContent = steps.join("; ");
   }
 
-  /** Selects the largest value of the layer, where there is something to see. */
+  /** Select the layer's largest value. */
   function selectLargest() {
     const { size } = mapShape(layer.value);
     const values = outputs[layer.value];
@@ -156,7 +157,7 @@
     else refresh();
   });
   window.addEventListener("resize", refresh);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
+  darkMode.addEventListener("change", refresh);
   for (const field of [channel, row, column, part]) field.addEventListener("input", update);
   layer.addEventListener("change", selectLargest);
   for (const link of document.querySelectorAll("a[data-layer]")) {

@@ -41,12 +41,12 @@ function unpackNetwork(packed) {
 }
 
 /**
- * A convolution's weight in the order in which convolve reads it: [outputs / 4][tap][4]. As float64,
- * which spares a conversion for every product.
+ * A convolution's weight in the order of convolve's reads, [outputs / 4][tap][4], and as float64,
+ * which saves a conversion for every product.
  * @param {Float32Array} weight @param {number[]} shape
  */
-function interleave(weight, [outputs, ...rest]) {
-  const taps = rest.reduce((product, length) => product * length);
+function interleave(weight, [, ...kernel]) {
+  const taps = kernel.reduce((product, length) => product * length);
   return Float64Array.from(weight, (_, k) => {
     const [block, tap, lane] = [Math.floor(k / (4 * taps)), (k >> 2) % taps, k & 3];
     return weight[(4 * block + lane) * taps + tap];
@@ -69,7 +69,7 @@ function pad(input, size, border) {
 
 /**
  * Convolution with same padding, (channels, size, size) to (outputs, size, size). Four outputs and
- * two columns are computed together, so each number that is read takes part in several products.
+ * two columns are computed together, so each number read serves several products.
  * @param {Float32Array} input @param {Layer} layer @param {number} size
  */
 function convolve(input, { bias, shape, interleaved }, size) {
@@ -121,7 +121,7 @@ function rectify(input) {
   return input.map((value) => Math.max(0, value));
 }
 
-/** 2 × 2 average pooling with stride 2; an odd last row and column have no part. @param {Float32Array} input @param {number} size */
+/** 2 × 2 average pooling with stride 2; an odd last row and column are dropped. @param {Float32Array} input @param {number} size */
 function pool(input, size) {
   const half = size >> 1;
   const channels = input.length / (size * size);

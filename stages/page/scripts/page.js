@@ -1,9 +1,11 @@
-// The page's data, what all scripts share, and boxes that scroll sideways.
+// What all scripts share: the page's data, small helpers, and the page's own behaviour.
 "use strict";
 
-/** Data of the page by subject: surfaces, descent, xor, network, charts. */
+/** Data of the page by subject: surfaces, network, history, xor. */
 const data = JSON.parse(document.getElementById("data").textContent);
-document.documentElement.classList.replace("still", "live"); // all that can fail is read
+document.documentElement.classList.replace("still", "live"); // the data are complete
+
+const darkMode = matchMedia("(prefers-color-scheme: dark)");
 
 /** @param {Element} element @param {Record<string, string | number>} attributes */
 function set(element, attributes) {
@@ -15,8 +17,50 @@ function round(value) {
   return String(Number(value.toFixed(4))).replace("-", "−");
 }
 
+/** A whole number with thousands separators. @param {number} value */
+const formatCount = (value) => value.toLocaleString("en");
+
+/** Show a slider's value beside it and to screen readers. @param {HTMLInputElement} input @param {string} text */
+function showValue(input, text) {
+  document.getElementById(`${input.name}-value`).textContent = text;
+  input.setAttribute("aria-valuetext", text);
+}
+
+/**
+ * Let a button start and pause an animation. Returns a function that stops it.
+ * @param {HTMLButtonElement} button
+ * @param {{start?: () => void, advance: (milliseconds: number) => boolean, status?: Element}} animation
+ *   `advance` draws the next frame and returns whether it was the last one; with reduced motion it
+ *   gets infinitely many milliseconds. `status` is silent for screen readers while frames change it.
+ */
+function makePlayer(button, { start = () => {}, advance, status }) {
+  const name = button.textContent;
+  let request = 0;
+  const stop = () => {
+    cancelAnimationFrame(request);
+    request = 0;
+    button.textContent = name;
+    status?.setAttribute("aria-live", "polite");
+  };
+  button.addEventListener("click", () => {
+    if (request) return stop();
+    start();
+    button.textContent = "Pause";
+    status?.setAttribute("aria-live", "off");
+    let before = performance.now();
+    const frame = (now) => {
+      const passed = matchMedia("(prefers-reduced-motion: reduce)").matches ? Infinity : Math.max(0, now - before);
+      before = now;
+      if (advance(passed)) stop();
+      else request = requestAnimationFrame(frame);
+    };
+    request = requestAnimationFrame(frame);
+  });
+  return stop;
+}
+
 {
-  /** Makes each box that is wider than the screen scroll by keyboard too. */
+  /** Make each box that is wider than the screen scroll by keyboard too. */
   const reachScrollers = () => {
     for (const box of document.querySelectorAll(".scroll, math[display=block], pre")) {
       const label = box.localName === "div" ? { role: "group", "aria-label": "Scrolls sideways" } : {};
@@ -28,4 +72,9 @@ function round(value) {
   window.addEventListener("resize", reachScrollers);
   document.addEventListener("toggle", reachScrollers, true); // toggle does not bubble
   reachScrollers();
+
+  // On phones the long explanations start collapsed.
+  if (matchMedia("(max-width: 44rem)").matches) {
+    for (const part of document.querySelectorAll("details.part")) part.open = false;
+  }
 }

@@ -98,19 +98,19 @@ function drawPlane(canvas, { low, high, logit, points, axes }) {
     pen.fillStyle = halo ? ink : look.color;
     pen.fillText(text, x, y);
   };
-  const taken = []; // labels so far: the next one goes above its point, below it, or beside it
-  places.forEach(([x, y], k) => {
-    const near = places.map(([a, b]) => Math.hypot(a - x, b - y) < 22);
-    if (near.indexOf(true) < k) return; // named together with the point that it has met
+  const labels = []; // each one goes above its point or below it, where there is room
+  places.forEach(([px, py], k) => {
+    const near = places.map(([x, y]) => Math.hypot(x - px, y - py) < 22);
+    if (near.indexOf(true) < k) return; // labelled together with a point at the same place
     const text = XOR_INPUTS.filter((_, other) => near[other]).map(([a, b]) => `(${a}, ${b})`).join(" ");
     const half = pen.measureText(text).width / 2;
-    const middle = Math.min(left + side - half - 4, Math.max(left + half + 4, x));
-    const options = [-18, 18, -34, 34].map((shift) => ({ x: middle, y: y + shift, half }));
-    const free = ({ x, y, half }) =>
+    const x = Math.min(left + side - half - 4, Math.max(left + half + 4, px));
+    const isFree = (y) =>
       y > top + 8 && y < top + side - 8 &&
-      taken.every((other) => Math.abs(other.x - x) > other.half + half + 4 || Math.abs(other.y - y) > 15);
-    taken.push(options.find(free) ?? options[0]);
-    write(text, taken.at(-1).x, taken.at(-1).y, "center", true);
+      labels.every((other) => Math.abs(other.x - x) > other.half + half + 4 || Math.abs(other.y - y) > 15);
+    const y = [-18, 18, -34, 34].map((shift) => py + shift).find(isFree) ?? py - 18;
+    labels.push({ x, y, half });
+    write(text, x, y, "center", true);
   });
   const ticks = niceTicks(low, high, 3);
   const between = (ticks[0] + ticks[1]) / 2;

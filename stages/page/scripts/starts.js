@@ -2,12 +2,14 @@
 {
   const list = document.getElementById("starts");
   const button = document.getElementById("starts-run");
-  const summary = document.getElementById("starts-says");
+  const [status, loaded] = ["starts-status", "starts-loaded"].map((id) => document.getElementById(id));
   const count = Math.min(64, data.xor.starts);
   let first = 0; // number of the first start shown
   let step = 0;
   /** @type {Float64Array[]} */ let networks = [];
+  button.textContent = `Train ${count} starts`;
 
+  const drawStarts = () => randomStarts(data.xor.starts, data.xor.seed, first, first + count);
   const cells = Array.from({ length: count }, (_, k) => {
     const label = list.appendChild(document.createElement("label"));
     const radio = label.appendChild(document.createElement("input"));
@@ -16,42 +18,32 @@
     canvas.setAttribute("aria-hidden", "true");
     radio.addEventListener("change", () => {
       showStart(`Start ${first + k + 1}`, drawStarts()[k]);
-      document.getElementById("starts-loaded").textContent = `Start ${first + k + 1} is loaded above.`;
+      loaded.textContent = `Start ${first + k + 1} is loaded above.`;
     });
     return { label, radio, canvas };
   });
-  const drawStarts = () => randomStarts(data.xor.starts, data.xor.seed, first, first + count);
 
   /** Draw all networks, mark the solved ones, and at the end name the level of the others. */
   function draw() {
     const { tanh, steps } = xorSettings;
-    const done = step === steps;
     const tally = new Map();
     let solved = 0;
     networks.forEach((p, k) => drawPlane(cells[k].canvas, describeHidden(p, tanh)));
-    networks.forEach((p, k) => { // after all planes: each change of a mark outdates the styles
+    networks.forEach((p, k) => { // after all planes, because each new mark invalidates the layout
       const { label, radio } = cells[k];
-      const right = countCorrect(p, tanh) === 4;
-      solved += right;
-      const level = done && !right ? levelOf(xorLoss(p, tanh))?.name ?? "other" : "";
+      const isSolved = countCorrect(p, tanh) === 4;
+      solved += isSolved;
+      const level = step < steps || isSolved ? "" : levelOf(xorLoss(p, tanh))?.name ?? "no known level";
       if (level) tally.set(level, (tally.get(level) ?? 0) + 1);
-      label.dataset.mark = right ? "✓" : { "2 ln 2": "½", "3 ln 3 − 2 ln 2": "⅓" }[level] ?? "";
+      label.dataset.mark = isSolved ? "✓" : { "2 ln 2": "½", "3 ln 3 − 2 ln 2": "⅓" }[level] ?? "";
       label.classList.toggle("rare", level !== "" && level !== "2 ln 2");
-      const state = right ? "solved" : level ? `stalled, ${level}` : "not solved";
+      const state = isSolved ? "solved" : level ? `stalled near ${level}` : "not solved";
       radio.setAttribute("aria-label", `Start ${first + k + 1}: ${state}`);
     });
-    const stalled = [...tally].map(([level, number]) => `${number} ${level === "other" ? "elsewhere" : `near ${level}`}`);
-    const text = [`${solved} of ${count} solved`, ...stalled].join(", ");
-    summary.textContent = `Step ${step.toLocaleString("en")}: ${text}.`;
+    const stalled = [...tally].map(([level, number]) => `${number} near ${level}`);
+    status.textContent = `Step ${formatCount(step)}: ${[`${solved} of ${count} solved`, ...stalled].join(", ")}.`;
   }
 
-  let playing = 0;
-  function stop() {
-    cancelAnimationFrame(playing);
-    playing = 0;
-    button.textContent = `Train ${count} starts`;
-    summary.setAttribute("aria-live", "polite");
-  }
   function restart() {
     stop();
     step = 0;
@@ -59,38 +51,34 @@
     draw();
   }
 
-  /** Train all in about five seconds; a slow machine takes longer, since no frame trains for more than 20 ms. */
-  let before = 0;
-  function frame(now) {
-    const { lr, tanh, steps } = xorSettings;
-    const last = Math.min(steps, step + Math.ceil((steps * Math.max(0, now - before)) / 5000));
-    before = now;
-    const until = performance.now() + 20;
-    while (step < last && performance.now() < until) {
-      for (const p of networks) stepXor(p, lr, tanh);
-      step += 1;
-    }
-    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (!still || step === steps) draw();
-    if (step === steps) stop();
-    else playing = requestAnimationFrame(frame);
-  }
-  button.addEventListener("click", () => {
-    if (playing) return stop();
-    if (step === xorSettings.steps) restart();
-    button.textContent = "Pause";
-    summary.setAttribute("aria-live", "off"); // a screen reader cannot keep up
-    before = performance.now();
-    playing = requestAnimationFrame(frame);
+  let position = 0; // steps since the start of the run, with fractions
+  const stop = makePlayer(button, {
+    start() {
+      if (step === xorSettings.steps) restart();
+      position = step;
+    },
+    advance(milliseconds) { // all in five seconds; a frame trains no longer than the last one took
+      const { lr, tanh, steps } = xorSettings;
+      position = Math.min(steps, position + (milliseconds * steps) / 5000);
+      const until = performance.now() + Math.min(200, Math.max(20, milliseconds));
+      while (step < Math.floor(position) && performance.now() < until) {
+        for (const p of networks) stepXor(p, lr, tanh);
+        step += 1;
+      }
+      position = Math.min(position, step + 1);
+      if (milliseconds < Infinity || step === steps) draw();
+      return step === steps;
+    },
+    status,
   });
   document.getElementById("starts-other").addEventListener("click", () => {
     first = first + 2 * count <= data.xor.starts ? first + count : 0;
     for (const { radio } of cells) radio.checked = false;
-    document.getElementById("starts-loaded").textContent = "";
+    loaded.textContent = "";
     restart();
   });
   xorSettings.changed.push(restart);
   window.addEventListener("resize", draw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  darkMode.addEventListener("change", draw);
   restart();
 }

@@ -1,4 +1,4 @@
-// XOR, trained in the page: one start step by step.
+// XOR, trained in the page: a single start step by step.
 
 /** Losses at which gradient descent on XOR stalls. */
 const LEVELS = [
@@ -15,23 +15,22 @@ function describeHidden(p, tanh) {
   return { low: -high, high, points, logit: (h1, h2) => p[6] * h1 + p[7] * h2 + p[8] };
 }
 
-/** The settings that single run and random starts share; `changed` callbacks follow them. */
+/** Settings that the single run and the random starts share, and callbacks that follow changes. */
 const xorSettings = { lr: data.xor.lr, tanh: true, steps: data.xor.steps, changed: [] };
 
-/** Load the start of another network, with its name, into the single run. */
+/** Load another network into the single run. @type {(name: string, parameters: Parameters) => void} */
 let showStart;
 {
   const form = document.getElementById("xor-form");
   const { seed, "xor-rate": rate, tanh, "xor-step": slider } = form.elements;
   const planes = ["input-plane", "hidden-plane"].map((id) => document.getElementById(id));
-  const run = document.getElementById("xor-run");
-  const says = document.getElementById("xor-says");
+  const status = document.getElementById("xor-status");
   const drawChart = makeChart(document.getElementById("xor-chart"));
   let start = { name: "", parameters: Float64Array.from(data.xor.initial) };
   /** @type {{parameters: Float64Array[], losses: number[]}} */
   let trained;
 
-  /** Show the network after the slider's step. */
+  /** Show the network after the slider's number of steps. */
   function show() {
     const step = Number(slider.value);
     const p = trained.parameters[step];
@@ -43,42 +42,36 @@ let showStart;
     drawPlane(planes[1], { ...describeHidden(p, xorSettings.tanh), axes: ["h₁", "h₂"] });
     const correct = countCorrect(p, xorSettings.tanh);
     const level = correct < 4 && levelOf(loss);
-    const text = `step ${step.toLocaleString("en")}: loss ${loss.toFixed(4)}, ${correct} of 4 points correct`;
-    says.textContent = `${start.name}, ${text}${level ? `, near ${level.name}` : ""}`;
+    const value = Number.isFinite(loss) ? `loss ${loss.toFixed(4)}` : "diverged";
+    const text = `step ${formatCount(step)}: ${value}, ${correct} of 4 points correct`;
+    status.textContent = `${start.name}, ${text}${level ? `, near ${level.name}` : ""}`;
+    showValue(slider, formatCount(step));
     slider.setAttribute("aria-valuetext", text);
-    document.getElementById("xor-step-value").textContent = step.toLocaleString("en");
     const every = Math.max(1, Math.floor(xorSettings.steps / 400));
-    const points = trained.losses.map((value, k) => [k, value]);
+    const points = trained.losses
+      .map((each, k) => [k, each])
+      .filter(([k, each]) => Number.isFinite(each) && (k % every === 0 || k === step));
     drawChart({
-      label: "The loss of this run, step by step",
-      x: { label: "step", low: 0, high: xorSettings.steps, format: (k) => k.toLocaleString("en") },
-      y: { label: "loss", low: 0, high: 1.05 * Math.max(3, ...points.filter(([k]) => k % every === 0).map(([, value]) => value)) },
-      marks: LEVELS.slice(0, 2).map(({ name, loss }) => ({ y: loss, name })),
-      series: [{ name: "loss", colour: "var(--line)", points: points.filter(([k]) => k % every === 0 || k === step) }],
+      label: "Loss of this run by step",
+      x: { label: "step", low: 0, high: xorSettings.steps, format: formatCount },
+      y: { label: "loss", low: 0, high: 1.05 * Math.max(3, ...points.map(([, each]) => each)) },
+      marks: LEVELS.slice(0, 2).map((each) => ({ y: each.loss, name: each.name })),
+      series: [{ name: "loss", colour: "var(--line)", points }],
       now: step,
     });
   }
 
-  let playing = 0;
-  function stop() {
-    cancelAnimationFrame(playing);
-    playing = 0;
-    run.textContent = "Run";
-    says.setAttribute("aria-live", "polite");
-  }
   function goTo(step) {
+    stop();
     slider.value = step;
     show();
   }
 
   /** Train from the current start with the current settings. */
   function retrain() {
-    stop();
     Object.assign(xorSettings, { lr: Number((10 ** rate.value).toPrecision(3)), tanh: tanh.checked });
     trained = trainXor(start.parameters, xorSettings);
-    const text = round(xorSettings.lr);
-    rate.setAttribute("aria-valuetext", text);
-    document.getElementById("xor-rate-value").textContent = text;
+    showValue(rate, round(xorSettings.lr));
     goTo(0);
   }
   showStart = (name, parameters) => {
@@ -91,34 +84,22 @@ let showStart;
     showStart(`Seed ${chosen}`, chosen === data.xor.seed ? data.xor.initial : oneStart(chosen));
   };
 
-  run.addEventListener("click", () => {
-    if (playing) return stop();
-    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (slider.value === slider.max) slider.value = 0;
-    run.textContent = "Pause";
-    says.setAttribute("aria-live", "off"); // a screen reader cannot keep up
-    const began = performance.now();
-    const from = Number(slider.value);
-    const frame = (now) => {
-      const share = still ? 1 : Math.max(0, now - began) / 6000; // the whole run takes six seconds
-      goTo(from + Math.ceil(share * xorSettings.steps));
-      if (slider.value === slider.max) stop();
-      else playing = requestAnimationFrame(frame);
-    };
-    playing = requestAnimationFrame(frame);
+  let position = 0; // steps since the start of the run, with fractions
+  const stop = makePlayer(document.getElementById("xor-run"), {
+    start() {
+      position = slider.value === slider.max ? 0 : Number(slider.value);
+    },
+    advance(milliseconds) { // the whole run takes six seconds
+      position = Math.min(xorSettings.steps, position + (milliseconds * xorSettings.steps) / 6000);
+      slider.value = Math.floor(position);
+      show();
+      return position === xorSettings.steps;
+    },
+    status,
   });
-  document.getElementById("xor-one").addEventListener("click", () => {
-    stop();
-    goTo(Number(slider.value) + 1);
-  });
-  document.getElementById("xor-back").addEventListener("click", () => {
-    stop();
-    goTo(0);
-  });
-  slider.addEventListener("input", () => {
-    stop();
-    show();
-  });
+  document.getElementById("xor-one").addEventListener("click", () => goTo(Number(slider.value) + 1));
+  document.getElementById("xor-back").addEventListener("click", () => goTo(0));
+  slider.addEventListener("input", () => goTo(Number(slider.value)));
   seed.addEventListener("input", showSeed);
   for (const input of [rate, tanh]) {
     input.addEventListener("input", () => {
@@ -131,6 +112,6 @@ let showStart;
     xorSettings.changed.forEach((change) => change());
   }));
   new ResizeObserver(show).observe(planes[0]);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+  darkMode.addEventListener("change", show);
   showSeed();
 }

@@ -1,0 +1,20 @@
+"""A repository with results and experiments, made without running the pipeline again."""
+
+import shutil
+import sys
+
+from conftest import ROOT, commit, git
+
+sys.path.append(str(ROOT / "benchmarks"))
+from experiments import add_experiments, imitate  # noqa: F401 for the tests
+
+
+def commit_results(computed, folder):
+    """A Git repository with the results of `computed` as its only commit."""
+    shutil.copytree(computed, folder)
+    git(folder, "init", "--quiet")
+    for name, value in (("user.name", "t"), ("user.email", "t@l"), ("commit.gpgsign", "false")):
+        git(folder, "config", name, value)
+    (folder / ".gitignore").write_text("/data/\n/reports/compare.html\n.*.part\n")
+    commit(folder)
+    return folder

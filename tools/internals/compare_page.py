@@ -1,0 +1,99 @@
+"""reports/compare.html: the comparison as one file, with the styles and charts of the report."""
+
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from internals.comparison import as_text, varying
+
+from common.files import read_arrays, write_bytes
+from common.mnist import TEST
+from common.results import md5_of
+from page.typeset import embed_digit
+
+PAGE = "reports/compare.html"
+HERE = Path(__file__).parent
+REPORT = HERE.parents[1] / "stages/page"
+IMAGES = 120  # at most
+
+
+def list_disagreements(results, base):
+    """Test images with different predictions: their number, and a dict for each of the first ones.
+
+    The images on which the results disagree most come first. `predicted` is in the order of the
+    results; it is None for a result on other test images.
+    """
+    first = results[base]
+    same = [np.array_equal(result.actual, first.actual) for result in results.values()]
+    matrix = np.array([r.predicted for r, s in zip(results.values(), same, strict=True) if s])
+    others = (matrix != first.predicted).sum(axis=0)
+    order = np.argsort(-np.minimum(others, len(matrix) - others), kind="stable")
+    order = order[others[order] > 0]
+    reads = first.metrics["provenance"][0]["reads"]
+    pixels = None
+    if Path(TEST).exists() and md5_of(TEST) == reads.get(TEST):
+        pixels = read_arrays(TEST)["images"]
+    shown = [
+        {
+            "index": int(index),
+            "image": None if pixels is None else embed_digit(pixels[index])["address"],
+            "label": str(first.actual[index]),
+            "predicted": [
+                str(result.predicted[index]) if s else None
+                for result, s in zip(results.values(), same, strict=True)
+            ],
+        }
+        for index in order[:IMAGES]
+    ]
+    return len(order), shown
+
+
+def write_page(commit, results, base, table, settings, notes):
+    """Write the page; `table` has a row per result, `settings` are tables by title."""
+    results = {name: results[name] for name in table["run"]}  # in the order of the table
+    measure = "val" if table["val"].notna().all() else "test"
+    total, images = list_disagreements(results, base)
+    data = {
+        "measure": {"val": "validation", "test": "test"}[measure],
+        "base": [*results].index(base),
+        "runs": [
+            {
+                "name": name,
+                "accuracy": accuracy,
+                "epochs": [row["epoch"] for row in result.history],
+                "loss": [row["train_loss"] for row in result.history],
+                "accuracies": [row[f"{measure}_acc"] for row in result.history],
+            }
+            for (name, result), accuracy in zip(results.items(), table[measure], strict=True)
+        ],
+        "parameters": {
+            name: [result.params.get(name) for result in results.values()]
+            for name in varying(results)
+        },
+        "images": images,
+    }
+    files = [REPORT / "scripts/page.js", REPORT / "scripts/charts.js", HERE / "compare_page.js"]
+    script = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    styles = [*sorted((REPORT / "styles").glob("*.css")), HERE / "compare_page.css"]
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    html = environment.get_template("compare_page.html").render(
+        commit=commit[:7],
+        base=base,
+        columns=[*table.columns],
+        rows=[*zip(*(t.itertuples(index=False) for t in (table, as_text(table))), strict=True)],
+        settings=settings,
+        notes=notes,
+        total=total,
+        shown=len(images),
+        data=data,
+        style="\n".join(path.read_text(encoding="utf-8") for path in styles),
+        script=script,
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+    )
+    write_bytes(PAGE, f"{html}\n".encode())

@@ -1,0 +1,100 @@
+"""The results of several revisions, and how they differ from those of the first one."""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from internals.experiments import fingerprint, flat, metrics_of, read_params
+from internals.git import content_of
+from internals.summary import compare_errors
+
+SEED = "train.seed"
+
+
+class Result(NamedTuple):
+    """What a revision holds."""
+
+    params: dict  # dotted name to value
+    metrics: dict
+    history: list  # a dict per epoch
+    actual: np.ndarray  # (n,) labels of the test images
+    predicted: np.ndarray  # (n,)
+
+
+def read_result(revision):
+    def rows(name):
+        return json.loads(content_of(revision, f"reports/plots/{name}.json"))["rows"]
+
+    predictions = rows("predictions")
+    columns = (np.array([row[name] for row in predictions]) for name in ("actual", "predicted"))
+    params = flat(read_params(revision))
+    return Result(params, metrics_of(revision), rows("history"), *columns)
+
+
+def varying(results):
+    """Names of the parameters that differ between results, sorted."""
+    names = {name for result in results.values() for name in result.params}
+    return [n for n in sorted(names) if len({r.params.get(n) for r in results.values()}) > 1]
+
+
+def group_by_setting(results, base):
+    """Settings that can be compared with the base's: name to {seed: name of the result}.
+
+    The runs of a setting differ in their seed alone. A setting is included if it has two seeds or
+    more in common with the base's setting; the base's own comes first.
+    """
+    groups = {}
+    for name, result in results.items():
+        key = fingerprint(result.params, SEED)
+        groups.setdefault(key, {}).setdefault(result.params.get(SEED), name)
+    own = groups.pop(fingerprint(results[base].params, SEED))
+    others = [group for group in groups.values() if len(group.keys() & own.keys()) > 1]
+    names = [name for name in varying(results) if name != SEED]
+    settings = {base: own} if others else {}
+    for group in others:
+        params = results[next(iter(group.values()))].params
+        changed = [n for n in names if params.get(n) != results[base].params.get(n)]
+        label = ", ".join(f"{n.removeprefix('train.')}={params.get(n)}" for n in changed)
+        settings[label] = group
+    return settings
+
+
+def tabulate(results, base, settings):
+    """One row per result, the best on the validation images (without them, the test images) first.
+
+    Errors are compared with those of the base. The difference is left out for runs of settings
+    with several seeds: there, settings are compared.
+    """
+    compared = {name for group in settings.values() for name in group.values()}
+    rows, names = [], varying(results)
+    for name, result in results.items():
+        metrics = result.metrics
+        row = {"run": name, "val": metrics.get("val_acc"), "test": metrics["accuracy"]}
+        row |= {"loss": metrics["loss"], "errors": metrics["errors"]}
+        row |= {"difference": None, "95 % interval": None, "p": None}
+        row |= {n.removeprefix("train."): result.params.get(n) for n in names}
+        if not np.array_equal(result.actual, results[base].actual):
+            row["95 % interval"] = "other test images"
+        elif name != base and name not in compared:
+            wrong = (r.actual != r.predicted for r in (results[base], result))
+            row["difference"], (low, high), row["p"] = compare_errors(*wrong)
+            row["95 % interval"] = f"{round(low):+d} to {round(high):+d}"
+        rows.append(row)
+    table = pd.DataFrame(rows).astype({"difference": object}).sort_values(["errors", "loss"])
+    if table["val"].notna().all():
+        table = table.sort_values("val", ascending=False, kind="stable")
+    return table.reset_index(drop=True)
+
+
+FORMATS = {"val": "{:.2%}", "test": "{:.2%}", "loss": "{:.5f}", "difference": "{:+.0f}"}
+FORMATS |= {"p": "{:.2g}", "errors": "{:.0f}"}
+
+
+def as_text(table):
+    """The table with its numbers as text."""
+    text = table.astype(object)
+    for name, form in FORMATS.items():
+        text[name] = text[name].map(form.format, na_action="ignore")
+    return text.fillna("").astype(str)

@@ -1,0 +1,121 @@
+"""DVC experiments of a commit: names, parameters and results."""
+
+import hashlib
+import json
+import re
+
+import yaml
+
+from internals.git import RunError, content_of, git
+
+from common.params import PARAMS, Loader, ParameterError, flatten
+from common.results import StaleResultError, check, metrics_path
+
+METRICS = ("train", "evaluate")
+# Runs of one setting are comparable if these metrics are equal.
+SAME = ("images", "precision", "device", "threads", "torch")
+
+
+def name_of(overrides):
+    """The experiment name of some overrides: train.lr=0.1, train.seed=3 → lr=0.1,seed=3.
+
+    It does not depend on their order. Characters that Git does not allow in names become dashes.
+    """
+    short = ",".join(sorted(override.lstrip("+").removeprefix("train.") for override in overrides))
+    return re.sub(r"[^\w.,=+-]+|\.\.+", "-", short).strip(".-") or "default"
+
+
+def reference_of(name, commit):
+    """The Git reference of an experiment of a commit."""
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+
+
+def experiments_of(commit):
+    """Name to reference of the experiments of a commit, sorted by name."""
+    prefix = reference_of("", commit)
+    names = git("for-each-ref", "--format=%(refname)", prefix).split()
+    return {name.removeprefix(prefix): name for name in names}
+
+
+def read_params(revision):
+    """All parameters of a revision; None if its params.yaml cannot be read."""
+    try:
+        return yaml.load(content_of(revision, str(PARAMS)), Loader)  # noqa: S506
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError):
+        return None
+
+
+def flat(params):
+    """Dotted name to value; an empty list or mapping is its text."""
+    members = flatten(params if isinstance(params, dict) else {})
+    return {name: str(v) if isinstance(v, dict | list) else v for name, v in members}
+
+
+def fingerprint(params, *without):
+    """The parameters as a hashable value, except for some; 1 and 1.0 are equal."""
+    return frozenset((name, v) for name, v in flat(params).items() if name not in without)
+
+
+def find_problem(revision, sections=("data", *METRICS)):
+    """Why a revision's results do not belong to its parameters, in one line; None if they do."""
+
+    def digest(path):
+        if path.startswith("data/"):
+            return None  # DVC alone tracks it
+        return hashlib.md5(content_of(revision, path), usedforsecurity=False).hexdigest()
+
+    try:
+        for section in {*sections} - {"data"}:  # users may have their own data stage
+            content_of(revision, metrics_path(section))
+        check(sections, lambda path: content_of(revision, path).decode(), digest)
+    except (OSError, UnicodeDecodeError, StaleResultError, ParameterError) as error:
+        return str(error)
+
+
+def metrics_of(revision):
+    """Headline metrics, machine and number of training images of a revision, name to value."""
+    metrics = {}
+    for section in METRICS:
+        metrics |= json.loads(content_of(revision, metrics_path(section)))
+    images = metrics["splits"][0]["images"]
+    return metrics | metrics["machine"][0] | {"images": images}
+
+
+def find_results(runs, commit):
+    """The metrics of the runs that a commit's experiments already hold, and what blocks others.
+
+    An experiment counts for a run by its parameters, whatever its name. A run without results is
+    blocked if another experiment has its name. Both are dicts by the name of the run.
+    """
+    by_params, names = {}, {}
+    for name, revision in experiments_of(commit).items():
+        names[name] = found = fingerprint(read_params(revision))
+        by_params.setdefault(found, []).append(revision)
+    results, blocked = {}, {}
+    for name, run in runs.items():
+        wanted = fingerprint(run.params)
+        for revision in by_params.get(wanted, ()):
+            if not (problem := find_problem(revision)):
+                results[name] = metrics_of(revision)
+                break
+        else:
+            if name in names:
+                found, expected = dict(names[name] - wanted), dict(wanted - names[name])
+                different = [f"{p} {found.get(p)}, not {expected.get(p)}" for p in found | expected]
+                problem = f"it has {'; '.join(different)}" if different else problem
+                blocked[name] = f"left out: {problem}; `dvc exp remove {name}` and run again"
+    return results, blocked
+
+
+def mixed(metrics):
+    """The metrics in SAME that differ between runs: name to values."""
+    found = {name: sorted({str(run.get(name)) for run in metrics}) for name in SAME}
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def refuse_edits():
+    """RunError on uncommitted edits of code or parameters: the runs are of the last commit."""
+    files = ("params.yaml", "dvc.yaml", "stages", "*?.dvc")
+    if edited := git("diff", "--name-only", "--relative", "HEAD", "--", *files):
+        files = ", ".join(edited.splitlines())
+        raise RunError(f"{files}: edited since the last commit; commit or `git restore .` first")

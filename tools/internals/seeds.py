@@ -1,0 +1,47 @@
+"""reports/seeds.json: name of a setting to statistics of its runs with seeds 1 to N."""
+
+import json
+import statistics
+from pathlib import Path
+
+from internals.experiments import SAME
+from internals.git import RunError
+
+from common.files import write_bytes
+
+SEEDS = Path("reports/seeds.json")
+
+
+def read_seeds():
+    """The entries by name; {} without the file. RunError if the file is damaged."""
+    try:
+        return json.loads(SEEDS.read_text()) if SEEDS.exists() else {}
+    except ValueError as error:
+        raise RunError(f"{SEEDS}: not JSON: {error}") from None
+
+
+def write_seeds(entries):
+    write_bytes(SEEDS, (json.dumps(entries, indent=2, allow_nan=False) + "\n").encode())
+
+
+def describe(commit, runs):
+    """The entry of a setting; `runs` are the metrics of its runs in the order of their seeds."""
+    accuracy = [run["accuracy"] for run in runs]
+    numbers = {"mean": statistics.mean(accuracy), "sd": statistics.stdev(accuracy)}
+    numbers |= {"min": min(accuracy), "max": max(accuracy)}
+    numbers["loss"] = statistics.mean(run["loss"] for run in runs)
+    return (
+        {"commit": commit, **{name: runs[0].get(name) for name in SAME}, "seeds": len(runs)}
+        | {name: round(value, 6) for name, value in numbers.items()}
+        | {"errors": [run["errors"] for run in runs]}
+    )
+
+
+def seed_deviations():
+    """The standard deviation of test errors between seeds, per entry, in words; or None."""
+    entries = {name: entry["errors"] for name, entry in read_seeds().items()}
+    described = [
+        f"{statistics.stdev(errors):.1f} for {name} (n = {len(errors)})"
+        for name, errors in entries.items()
+    ]
+    return f"{', '.join(described)}, {SEEDS}" if described else None

@@ -1,0 +1,58 @@
+"""Statistics of experiments: paired differences of settings and of networks."""
+
+from math import sqrt
+
+import pandas as pd
+from scipy.special import bdtr, ndtri, stdtrit
+
+MEASURES = {"val_acc": "validation", "accuracy": "test"}
+
+
+def summarise(settings):
+    """One row per setting, in percent; `settings` is name to {seed: fraction}.
+
+    The difference to the first setting is paired by seed; its 95 % interval is Student's t for the
+    number of common seeds. Columns without values are left out.
+    """
+    columns = {name: 100 * pd.Series(values, dtype=float) for name, values in settings.items()}
+    base, rows = next(iter(columns.values())), []
+    for name, series in columns.items():
+        row = {"setting": name, "n": len(series), "mean": series.mean(), "sd": series.std()}
+        row |= {"min": series.min(), "max": series.max()}
+        differences = (series - base).dropna()
+        if rows and (n := len(differences)):
+            mean, error = differences.mean(), differences.std() / sqrt(n)
+            row |= {"pairs": str(n), "difference": mean, "standard error": error}
+            if n > 1:
+                half = stdtrit(n - 1, 0.975) * error
+                row["95 % interval"] = f"{mean - half:+.3f} to {mean + half:+.3f}"
+        rows.append(row)
+    table = pd.DataFrame(rows).dropna(axis="columns", how="all").astype(object)
+    for column in table.columns.difference(["setting", "n", "pairs", "95 % interval"]):
+        form = "{:+.3f}" if column == "difference" else "{:.3f}"
+        table[column] = table[column].map(form.format, na_action="ignore")
+    return table.fillna("")
+
+
+def tabulate_settings(settings):
+    """(title, table) of each measure that all runs have; `settings` is name to {seed: metrics}."""
+    for measure, images in MEASURES.items():
+        values = {
+            setting: {seed: metrics.get(measure) for seed, metrics in runs.items()}
+            for setting, runs in settings.items()
+        }
+        if all(value is not None for runs in values.values() for value in runs.values()):
+            yield f"Accuracy on the {images} images, %", summarise(values)
+
+
+def compare_errors(base, other):
+    """The difference in errors of two networks on the same images, its 95 % interval, and p.
+
+    base and other (n,) mark the misclassified images. b errors of base are correct in other, c
+    errors are new. The interval of c - b is the normal approximation; p is McNemar's exact test
+    (1947): without a difference, b is binomial(b + c, ½). Both hold for these two networks, not
+    for their settings: two seeds of one setting differ, too.
+    """
+    b, c = int((base & ~other).sum()), int((other & ~base).sum())
+    half = ndtri(0.975) * sqrt(b + c - (b - c) ** 2 / len(base))
+    return c - b, (c - b - half, c - b + half), min(1.0, 2 * bdtr(min(b, c), b + c, 0.5))
