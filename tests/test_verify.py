@@ -10,6 +10,7 @@ from conftest import HERE, ROOT, copy_of, git
 
 sys.path.append(str(ROOT / "tools"))
 from internals.differences import Results, summarize, tabulate
+
 from verify import SECTIONS
 
 WRONG = [
