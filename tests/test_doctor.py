@@ -1,4 +1,4 @@
-"""The doctor after what people do every day: it finds nothing, and leaves what they did alone."""
+"""The doctor reports nothing after everyday actions, and reports and fixes leftovers of kills."""
 
 import json
 import os
@@ -16,31 +16,31 @@ SOUND = "nothing is wrong here\n"
 
 
 def make_old(path, hours=1):
-    """Make a file that seems not to have changed for hours."""
+    """Create a file with a modification time hours ago."""
     path.touch()
     os.utime(path, (time.time() - 3600 * hours,) * 2)
 
 
 @pytest.fixture
 def repository(tmp_path):
-    """The project on the digits, with two commits, in which nothing has run."""
+    """The project on the digits with two commits and no results."""
     folder = make_repository(tmp_path / "project")
     commit(folder)
     return folder
 
 
-def test_finished_experiments_are_no_fault(first_run, tmp_path):
+def test_finished_experiments_are_no_finding(first_run, tmp_path):
     repository = copy_of(first_run, tmp_path / "project")
     for change in ("surfaces.points=5", "surfaces.points=6"):
         dvc(repository, "exp", "run", "--quiet", "--name", change[-1], "-S", change, "surfaces")
     dvc(repository, "exp", "apply", "5")
-    assert git(repository, "for-each-ref", "refs/exps/exec")  # DVC leaves some for good
+    assert git(repository, "for-each-ref", "refs/exps/exec")  # DVC keeps some forever
     assert doctor(repository).stdout == SOUND
     assert doctor(repository, "--fix").returncode == 0
 
 
 @pytest.mark.parametrize("place", ["HEAD^", "HEAD^{commit}"])
-def test_a_commit_that_was_checked_out_by_hand_stays(repository, place):
+def test_a_commit_checked_out_by_a_user_stays(repository, place):
     git(repository, "checkout", "--quiet", "--detach", place)
     before = git(repository, "rev-parse", "HEAD")
     assert doctor(repository, "--fix").returncode == 0
@@ -49,40 +49,42 @@ def test_a_commit_that_was_checked_out_by_hand_stays(repository, place):
 
 
 @pytest.mark.parametrize("experiment", [False, True])
-def test_a_branch_that_dvc_has_left_comes_back(repository, experiment):
+def test_head_goes_back_to_its_branch_after_a_killed_experiment(repository, experiment):
     branch, tip = git(repository, "symbolic-ref", "HEAD"), git(repository, "rev-parse", "HEAD")
     git(repository, "checkout", "--quiet", "--detach", tip)
-    if experiment:  # which DVC commits there
+    if experiment:  # DVC has committed it
         (repository / "params.yaml").write_text("")
         git(repository, "commit", "--quiet", "--all", "--message", "dvc: commit experiment")
     found = doctor(repository)
     assert found.returncode == 1
     assert found.stdout.startswith("HEAD is on no branch: it goes back to ")
-    assert doctor(repository, "--fix").stdout.splitlines()[0].endswith(": mended")
+    assert doctor(repository, "--fix").stdout.splitlines()[0].endswith(": fixed")
     assert git(repository, "symbolic-ref", "HEAD") == branch
     assert git(repository, "rev-parse", "HEAD") == tip
     assert (repository / "params.yaml").exists()
 
 
-def test_what_cannot_be_mended_is_said_so(repository):
+def test_a_failed_fix_is_reported(repository):
     git(repository, "checkout", "--quiet", "--detach", git(repository, "rev-parse", "HEAD"))
-    (repository / ".git/HEAD.lock").mkdir()  # and no file, which could be removed
+    (repository / ".git/HEAD.lock").mkdir()  # a folder, which unlink cannot delete
     make_old(repository / ".git/HEAD.lock")
     done = doctor(repository, "--fix")
     assert done.returncode == 1
-    assert done.stdout.count("could not be mended") == 2
+    assert done.stdout.count("could not be fixed") == 2
 
 
-def test_an_old_lock_of_git_is_found_and_removed(repository):
+def test_an_old_lock_file_of_git_is_removed(repository):
     make_old(repository / ".git/index.lock")
-    assert doctor(repository).stdout.startswith(".git/index.lock: held by a Git that is gone")
+    assert doctor(repository).stdout.startswith(
+        ".git/index.lock: left by a Git process that has ended"
+    )
     assert doctor(repository, "--fix").returncode == 0
     git(repository, "add", ".")
 
 
 @pytest.mark.parametrize("name", ["index.lock", "packed-refs.lock", "refs/heads/main.lock"])
-def test_a_lock_that_is_young_or_open_is_left_and_reported(repository, name):
-    """As a library holds it, whose process has any name."""
+def test_a_young_or_open_lock_file_stays_and_is_reported(repository, name):
+    """A library holds it in a process of any name."""
     path = repository / ".git" / name
     path.touch()
     done = doctor(repository, "--fix")
@@ -99,8 +101,8 @@ def test_a_lock_that_is_young_or_open_is_left_and_reported(repository, name):
     assert not path.exists()
 
 
-def test_a_process_that_holds_a_lock_of_dvc_is_at_work_whatever_it_is_called(repository):
-    """As a notebook is, which calls DVC as a library."""
+def test_a_process_that_holds_a_lock_file_of_dvc_is_at_work_whatever_its_name(repository):
+    """A notebook calls DVC as a library."""
     rwlock = repository / ".dvc/tmp/rwlock"
     rwlock.parent.mkdir(exist_ok=True)
     rwlock.write_text(json.dumps({"write": {"data": {"pid": os.getpid(), "cmd": "kernel"}}}))
@@ -111,7 +113,7 @@ def test_a_process_that_holds_a_lock_of_dvc_is_at_work_whatever_it_is_called(rep
     assert not rwlock.exists()
 
 
-def test_a_cache_elsewhere_is_looked_at_too(repository, tmp_path):
+def test_a_cache_in_another_folder_is_checked(repository, tmp_path):
     dvc(repository, "cache", "dir", "--local", str(tmp_path / "cache"))
     dvc(repository, "repro", "--quiet", "surfaces")
     stored = next(path for path in (tmp_path / "cache/files/md5").glob("*/*"))
@@ -133,7 +135,7 @@ def test_a_cache_elsewhere_is_looked_at_too(repository, tmp_path):
         ("another", ["../stages/surfaces.py"], False),
     ],
 )
-def test_runs_are_at_work_and_editors_are_not(repository, place, command, busy):
+def test_runs_are_at_work_but_editors_are_not(repository, place, command, busy):
     for name in ("tools/sweep.py", "stages/surfaces.py", "dvc.py", "editor.py"):
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text("print(flush=True); input()")
@@ -153,15 +155,15 @@ def test_runs_are_at_work_and_editors_are_not(repository, place, command, busy):
     )
     try:
         process.stdout.readline()
-        said = doctor(repository)
+        found = doctor(repository)
     finally:
         process.kill()
         process.wait()
-    assert (f"process {process.pid} is at work here" in said.stderr) == busy
+    assert (f"process {process.pid} is at work here" in found.stderr) == busy
 
 
-def test_a_process_that_cannot_be_read_counts_as_active(repository, monkeypatch):
-    """As those of another user are, for all but root."""
+def test_an_unreadable_process_counts_as_active(repository, monkeypatch):
+    """Processes of other users are unreadable for all but root."""
 
     def refuse(process):
         raise psutil.AccessDenied

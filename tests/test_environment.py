@@ -1,4 +1,4 @@
-"""The set-up, with a lock file whose uv installs nothing: whatever happens, .venv works."""
+"""`make setup` with a lock file whose uv installs nothing. Whatever happens, .venv works."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from base64 import urlsafe_b64encode
 import pytest
 from conftest import ROOT
 
-# What a set-up calls is uv of the lock file. This one does what the lock file's comment says.
+# The lock file's uv: it hangs or fails if a comment of the lock file says so.
 UV = """import sys, time
 def main():
     lock = open(sys.argv[-1]).read()
@@ -32,7 +32,7 @@ WHEEL = {
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
-    """A folder with a wheel of that uv, and the lock file that names it."""
+    """A folder with a wheel of this uv and a lock file with its hash."""
     folder = tmp_path_factory.mktemp("wheels")
     record = "uv-0.dist-info/RECORD,,\n"
     with zipfile.ZipFile(folder / "uv-0-py3-none-any.whl", "w") as wheel:
@@ -62,7 +62,7 @@ def project(wheels, tmp_path):
 
 @pytest.fixture(scope="module")
 def built(wheels, tmp_path_factory):
-    """A project with an environment, made where a folder of another kind was."""
+    """A project with an environment, which replaced a folder .venv."""
     folder = make_project(tmp_path_factory.mktemp("built") / "a project", wheels)
     (folder / ".venv").mkdir()
     (folder / ".venv/precious").touch()
@@ -72,7 +72,7 @@ def built(wheels, tmp_path_factory):
 
 
 def start(folder, wheels, **options):
-    """`make setup`, with nothing but those wheels to install."""
+    """Start `make setup` with this wheel as the only package."""
     home = folder.parent / "home"
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "HOME": str(home)}
     return subprocess.Popen(
@@ -99,20 +99,20 @@ def change_lock(folder, comment):
 
 
 def works(folder):
-    """Whether what .venv links to runs, and has its console scripts."""
+    """Whether the environment of .venv activates and runs its console script."""
     command = ["sh", "-c", ". .venv/bin/activate && exec uv /dev/null"]
     return subprocess.run(command, cwd=folder, check=False).returncode == 0
 
 
-def test_a_folder_that_was_there_is_kept_until_the_new_environment_is_complete_and_after(built):
-    folder, said = built
+def test_a_former_folder_is_renamed_not_deleted(built):
+    folder, output = built
     (former,) = folder.glob(".venv.former-*")
     assert (former / "precious").exists()
-    assert former.name in said
+    assert former.name in output
     assert works(folder)
 
 
-def test_the_content_of_the_lock_file_decides_and_not_its_time(built, wheels):
+def test_the_content_of_the_lock_file_counts_not_its_time(built, wheels):
     folder, _ = built
     before = (folder / ".venv").readlink()
     os.utime(folder / "requirements.lock", (2**32, 2**32))
@@ -121,13 +121,13 @@ def test_the_content_of_the_lock_file_decides_and_not_its_time(built, wheels):
     assert (folder / ".venv").readlink() == before
 
 
-def test_a_clone_uses_the_environment_that_it_links_to_and_never_empties_it(built, project, wheels):
+def test_a_clone_uses_a_linked_environment_and_never_deletes_it(built, project, wheels):
     shared, _ = built
     (project / ".venv").symlink_to(shared / ".venv")
     done = set_up(project, wheels)
     assert (done.returncode, done.stdout) == (0, "")
     assert (project / ".venv").readlink() == shared / ".venv"
-    change_lock(project, "fail")  # with which it has no match
+    change_lock(project, "fail")  # no environment matches
     assert set_up(project, wheels).returncode != 0
     assert (project / ".venv").readlink() == shared / ".venv"
     assert works(shared)
@@ -135,7 +135,7 @@ def test_a_clone_uses_the_environment_that_it_links_to_and_never_empties_it(buil
 
 
 @pytest.mark.full
-def test_what_cannot_be_installed_leaves_the_environment_as_it_was(built, wheels):
+def test_a_failed_installation_leaves_the_environment_unchanged(built, wheels):
     folder, _ = built
     lock = folder / "requirements.lock"
     before, link, there = lock.read_text(), (folder / ".venv").readlink(), {*folder.iterdir()}
@@ -152,8 +152,8 @@ def test_what_cannot_be_installed_leaves_the_environment_as_it_was(built, wheels
 
 
 @pytest.mark.full
-def test_a_full_disk_leaves_the_environment_as_it_was(built, wheels):
-    """Here: no file may have more than 10,000 bytes."""
+def test_a_full_disk_leaves_the_environment_unchanged(built, wheels):
+    """A limit of 10,000 bytes a file stands for a full disk."""
     folder, _ = built
     before, link = (folder / "requirements.lock").read_text(), (folder / ".venv").readlink()
     change_lock(folder, "another")
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_the_environment_as_it_was(built, wheels):
 
 
 @pytest.mark.full
-def test_branches_with_other_lock_files_switch_back_and_forth(built, wheels):
+def test_branches_with_other_lock_files_switch_environments(built, wheels):
     folder, _ = built
     lock = folder / "requirements.lock"
     before, link = lock.read_text(), (folder / ".venv").readlink()
@@ -183,7 +183,7 @@ def test_branches_with_other_lock_files_switch_back_and_forth(built, wheels):
 
 
 @pytest.mark.full
-def test_a_set_up_that_is_killed_is_made_again_and_meanwhile_the_former_works(built, wheels):
+def test_after_a_killed_set_up_the_former_environment_works_and_the_next_completes(built, wheels):
     folder, _ = built
     before, link = (folder / "requirements.lock").read_text(), (folder / ".venv").readlink()
     change_lock(folder, "hang")
@@ -206,15 +206,15 @@ def test_a_set_up_that_is_killed_is_made_again_and_meanwhile_the_former_works(bu
 @pytest.mark.full
 def test_of_two_set_ups_at_once_one_builds_and_the_other_waits(project, wheels):
     both = [start(project, wheels) for _ in range(2)]
-    said = [process.communicate(timeout=300) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sorted("building" in output for output, _ in said) == [False, True]
-    assert sorted("waiting" in errors for _, errors in said) == [False, True]
+    outputs = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert sorted("building" in output for output, _ in outputs) == [False, True]
+    assert sorted("waiting" in errors for _, errors in outputs) == [False, True]
     assert works(project)
 
 
 @pytest.mark.full
-def test_a_renamed_project_is_told_and_gets_an_environment_of_its_own(built, wheels, tmp_path):
+def test_a_renamed_project_gets_an_environment_of_its_own(built, wheels, tmp_path):
     before, _ = built
     folder = shutil.copytree(before, tmp_path / "renamed", symlinks=True)
     done = set_up(folder, wheels)

@@ -1,5 +1,4 @@
-"""The same command gives the same result whatever a shell, a hook, a notebook or a home folder
-contains: a table of what they may contain, and what must not change."""
+"""Variables of a shell, hook or notebook and settings in a home folder do not change results."""
 
 import os
 import shutil
@@ -9,7 +8,7 @@ import sys
 import pytest
 from conftest import HERE, ROOT, commit, doctor, git, make_repository
 
-# What has no effect on any command of the Makefile.
+# Variables without effect on any command of the Makefile.
 CLEARED = {
     "CDPATH": "/tmp",  # noqa: S108
     "DVC_EXP_BASELINE_REV": "0" * 40,
@@ -30,10 +29,10 @@ CLEARED = {
 CLEARED |= dict.fromkeys(
     subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True).split(), "x"
 )
-# What a user sets on purpose, and keeps.
+# Variables that users set on purpose.
 KEPT = {"CUDA_VISIBLE_DEVICES": "", "GIT_SSH_COMMAND": "ssh", "MNIST_MIRROR": "/srv/mnist"}
 KEPT |= {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "UV_CACHE_DIR": "/srv/uv"}
-# What changes neither a figure nor its bytes.
+# Settings that do not change the bytes of a figure.
 FIGURES = {
     "a notebook's backend": ({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, ""),
     "an unknown backend": ({"MPLBACKEND": "none"}, ""),
@@ -48,7 +47,7 @@ FIGURES = {
 }
 
 
-def test_make_passes_on_what_is_meant_for_it_and_nothing_else():
+def test_make_passes_on_exactly_the_variables_meant_for_it():
     shown = subprocess.run(
         ["make", "--no-print-directory", "-f", ROOT / "Makefile", "-f", "-", "show"],
         input="show:\n\t@env\n",
@@ -73,7 +72,7 @@ def test_a_user_without_an_account_has_a_name():
 
 
 def draw(folder, environment=(), settings=""):
-    """The figures that `plots` draws: path to bytes. The settings are a user's and the folder's."""
+    """Run `plots` with these settings in the home folder and in the current one: {path: bytes}."""
     for path in (folder / "home/.config/matplotlib/matplotlibrc", folder / "matplotlibrc"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(settings)
@@ -86,7 +85,7 @@ def draw(folder, environment=(), settings=""):
     return {path.name: path.read_bytes() for path in folder.glob("*/figures*/*.png")}
 
 
-def test_figures_do_not_depend_on_a_users_settings(results):
+def test_figures_do_not_depend_on_user_settings(results):
     plain = draw(results)
     variables = {name: value for values, _ in FIGURES.values() for name, value in values.items()}
     assert len(plain) > 10
@@ -95,13 +94,13 @@ def test_figures_do_not_depend_on_a_users_settings(results):
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_do_not_depend_on_one_setting_alone(name, results):
+def test_figures_do_not_depend_on_a_single_setting(name, results):
     assert draw(results, *FIGURES[name]) == draw(results)
 
 
 @pytest.fixture(scope="module")
 def repository(first_run, tmp_path_factory):
-    """The project in a subfolder of a larger repository, its results committed, with tools."""
+    """The project with committed results in a subfolder of a larger repository."""
     top = tmp_path_factory.mktemp("isolation") / 'it\'s $HOME: a "larger" repository'
     top.mkdir()
     folder = shutil.copytree(first_run["folder"], top / "the project", symlinks=True)
@@ -112,7 +111,7 @@ def repository(first_run, tmp_path_factory):
 
 
 def run(folder, tool, *arguments, **environment):
-    """A tool's output, which ends well."""
+    """Run a tool successfully and return its output."""
     command = [sys.executable, ROOT / f"tools/{tool}.py", *arguments]
     done = subprocess.run(
         command, cwd=folder, env=HERE | environment, capture_output=True, text=True
@@ -123,7 +122,7 @@ def run(folder, tool, *arguments, **environment):
 
 @pytest.fixture
 def victim(tmp_path):
-    """Another repository, which a hook is about, and its variables."""
+    """Another repository and the variables that Git sets in its hooks."""
     folder = make_repository(tmp_path / "victim")
     place = str(folder / ".git")
     variables = {"GIT_DIR": place, "GIT_COMMON_DIR": place, "GIT_WORK_TREE": str(folder)}
@@ -135,9 +134,7 @@ def content(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_tools_work_in_a_subfolder_of_a_larger_repository_whatever_a_hook_has_set(
-    repository, victim
-):
+def test_tools_work_in_a_subfolder_and_ignore_the_variables_of_a_hook(repository, victim):
     subprocess.run(
         ["dvc", "exp", "run", "--temp", "--name", "other", "-S", "train.lr=0.03", "evaluate"],
         cwd=repository,
@@ -159,9 +156,7 @@ def test_tools_work_in_a_subfolder_of_a_larger_repository_whatever_a_hook_has_se
 
 
 @pytest.mark.full
-def test_runs_work_in_a_subfolder_of_a_larger_repository_whatever_a_hook_has_set(
-    repository, victim
-):
+def test_runs_work_in_a_subfolder_and_ignore_the_variables_of_a_hook(repository, victim):
     folder, variables = victim
     before = content(folder)
     alone = ("-S", "train.epochs=1")

@@ -1,4 +1,4 @@
-"""Results carry their provenance, and nothing quotes them with other parameters or files."""
+"""Metrics contain their provenance, and stages refuse results of other parameters or files."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_results_of_other_parameters_are_refused_in_one_line(
 def test_results_of_another_network_or_other_images_are_refused(results, capsys):
     change_parameter("train", "seed", 1)
     assert run_stage("cnn_train") == 0
-    assert run_stage("plots") == 1  # evaluate has not seen this network
+    assert run_stage("plots") == 1  # evaluate ran on another network
     line = capsys.readouterr().err
     assert line.startswith("reports/metrics/evaluate.json: stale: computed from another data/netw")
     assert run_stage("evaluate") == 0
@@ -75,7 +75,7 @@ def test_results_of_another_network_or_other_images_are_refused(results, capsys)
     assert capsys.readouterr().err.startswith("data/mnist/test.npz: damaged: its MD5 is ")
 
 
-def test_a_number_is_the_same_parameter_however_it_is_written(results):
+def test_the_notation_of_a_number_does_not_matter(results):
     change_parameter("train", "label_smoothing", 0)  # an integer; it was 0.0
     check(SECTIONS)
 

@@ -21,9 +21,9 @@ COPIED += ["params.yaml", "params.schema.json", "requirements.lock", "tools"]
 # learning rate keeps them stable. Both were chosen on the validation images.
 OVERRIDES = ["data.dataset=digits", "train.batch_size=32", "train.lr=0.01"]
 # The environment of its commands, without the user's hooks, signatures, templates and caches.
-NOBODYS = dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
-NOBODYS |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")
-NOBODYS |= {
+ISOLATED = dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
+ISOLATED |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")
+ISOLATED |= {
     name: value
     for name, value in os.environ.items()
     if not name.startswith(("DVC_", "GIT_")) or name in ("DVC_SITE_CACHE_DIR", "GIT_EXEC_PATH")
@@ -32,14 +32,14 @@ SETTINGS = {"user.name": "demo", "user.email": "demo@localhost", "commit.gpgsign
 
 
 def run(*command, folder=PART):
-    subprocess.run(command, cwd=folder, env=NOBODYS, check=True)
+    subprocess.run(command, cwd=folder, env=ISOLATED, check=True)
 
 
 def state(folder):
     """The branches and experiments of a repository, and its changed files."""
     commands = ["for-each-ref"], ["status", "--porcelain"]
     return b"".join(
-        subprocess.run(["git", *command], cwd=folder, env=NOBODYS, stdout=subprocess.PIPE).stdout
+        subprocess.run(["git", *command], cwd=folder, env=ISOLATED, stdout=subprocess.PIPE).stdout
         for command in commands
     )
 

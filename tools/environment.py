@@ -1,9 +1,9 @@
-"""Link .venv to an environment with the packages of requirements.lock, and build a missing one.
+"""Link .venv to an environment with the packages of requirements.lock; build it if it is missing.
 
-Environments are in .venvs/, each named after a hash of the lock file's content, the version of
-Python and the folder: console scripts hold absolute paths, so an environment cannot be moved.
-`ready` in it is written last and holds what was hashed. .venv is replaced only when the new
-environment is complete, and nothing is removed through a link. Needs the standard library alone.
+Environments are folders in .venvs/. Their names are hashes of the lock file, the Python version and
+the folder, because console scripts contain absolute paths. The file `ready` in an environment is
+written last. .venv changes only when the new environment is complete; nothing is deleted through a
+link. This script uses only the standard library.
 """
 
 import fcntl
@@ -18,21 +18,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LINK, STORE, LOCK = Path(".venv"), Path(".venvs"), Path("requirements.lock")
-# No entry of PATH can have a colon, and the scripts of venv do not quote the others.
+# PATH cannot contain folders with a colon; the scripts of venv do not quote the others.
 UNUSABLE = set(":$\"'`\\\n")
-# Where a user's pip and uv install by default; their mirrors, certificates and caches stay.
-ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PIP_REQUIREMENT")
-ELSEWHERE += ("UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_CONSTRAINT", "UV_OVERRIDE", "VIRTUAL_ENV")
+# Variables with which pip and uv install elsewhere. Mirrors, certificates and caches stay.
+CLEARED = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PIP_REQUIREMENT")
+CLEARED += ("UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_CONSTRAINT", "UV_OVERRIDE", "VIRTUAL_ENV")
 
 
-def identity(lock, store):
-    """What an environment in this folder is made from: lock file, version of Python, the folder."""
+def describe(lock, store):
+    """The `ready` file of an environment: what it is built from."""
     digest = hashlib.sha256(lock).hexdigest()
     return "{}\n{}.{}\n{}\n".format(digest, *sys.version_info[:2], store.resolve())
 
 
-def marker(environment):
-    """What its set-up wrote when it was complete, or nothing."""
+def read_ready(environment):
     try:
         return (environment / "ready").read_text()
     except OSError:
@@ -40,16 +39,19 @@ def marker(environment):
 
 
 def is_complete(environment, lock):
-    """Whether it was made from this lock file, by this version of Python, where it is."""
-    made_from = identity(lock, environment.resolve().parent)
-    return marker(environment) == made_from and (environment / "bin/python").exists()
+    """Whether an environment was built from this lock file, with this Python, in its folder."""
+    expected = describe(lock, environment.resolve().parent)
+    return read_ready(environment) == expected and (environment / "bin/python").exists()
+
+
+def cache_folder():
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def make_store():
-    """.venvs, as a link to the user's cache where the folder's own name would be no use."""
+    """Create .venvs; a link to the user's cache if the folder's own name is unusable."""
     if UNUSABLE & set(str(Path.cwd())) and not STORE.is_symlink():
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        STORE.symlink_to(cache / "deep-learning-basics")
+        STORE.symlink_to(cache_folder() / "deep-learning-basics")
     store = STORE.resolve()
     if bad := UNUSABLE & set(str(store)):
         sys.exit(f"{store}: no environment works in a folder with {' '.join(bad)} in its name")
@@ -59,7 +61,7 @@ def make_store():
 
 @contextmanager
 def locked(path):
-    """Hold a lock. Its file descriptor is passed on, so that it lasts until child processes end."""
+    """Hold a lock. Child processes inherit its descriptor, so it lasts until they end."""
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,27 +72,46 @@ def locked(path):
 
 
 def variables():
-    """The environment for pip and uv. Without a folder to write in, uv takes a temporary cache."""
-    found = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    """The environment variables for pip and uv; without a writable cache uv uses none."""
+    found = {name: value for name, value in os.environ.items() if name not in CLEARED}
     found["PIP_USER"] = "0"
     try:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        cache = Path(os.environ.get("UV_CACHE_DIR") or Path(cache, "uv"))
+        cache = Path(os.environ.get("UV_CACHE_DIR") or cache_folder() / "uv")
         cache.mkdir(parents=True, exist_ok=True)
         writable = os.access(cache, os.W_OK)
-    except (OSError, RuntimeError):  # no HOME, and no account
+    except (OSError, RuntimeError):  # neither HOME nor an account
         writable = False
     return found if writable else found | {"UV_NO_CACHE": "1"}
 
 
-def build(environment, lock, descriptor):
-    """Build it in place. What a killed set-up left there is removed; what fails, too.
+def install(environment, lock, descriptor):
+    """Install the packages of a lock file in a new environment.
 
-    From a copy of the lock file: that of the folder may change meanwhile, with the branch.
+    `lock` is the content of the file, which may change meanwhile: the user may switch branches.
     """
 
     def run(*command):
         subprocess.run(command, check=True, pass_fds=[descriptor], env=variables())
+
+    run(sys.executable, "-m", "venv", environment)
+    # The lock file contains uv, too: pip checks the hash of uv, and uv checks all others.
+    (environment / LOCK).write_bytes(lock)
+    uv = re.search(rb"^uv==(.*\\\n)*.*\n", lock, re.MULTILINE)
+    (environment / "uv.lock").write_bytes(uv[0] if uv else b"")
+    pip = [environment / "bin/python", "-m", "pip", "install", "--disable-pip-version-check"]
+    run(*pip, "--quiet", "--require-hashes", "-r", environment / "uv.lock")
+    sync = [environment / "bin/uv", "pip", "sync", "--quiet", "--require-hashes"]
+    run(*sync, "--python", environment, environment / LOCK)
+    part = environment / "ready.part"
+    with open(part, "w") as file:
+        file.write(describe(lock, environment.parent))
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(environment / "ready")
+
+
+def build(environment, lock, descriptor):
+    """Replace what a killed set-up left there; delete a failed environment to free disk space."""
 
     def remove():
         if environment.is_symlink():
@@ -101,36 +122,22 @@ def build(environment, lock, descriptor):
     remove()
     print(f"building {os.path.relpath(environment)} from {LOCK}", flush=True)
     try:
-        run(sys.executable, "-m", "venv", environment)
-        # uv is taken from the lock file too: pip checks its hash, and uv checks all the others.
-        (environment / LOCK).write_bytes(lock)
-        uv = re.search(rb"^uv==(.*\\\n)*.*\n", lock, re.MULTILINE)
-        (environment / "uv.lock").write_bytes(uv[0] if uv else b"")
-        pip = [environment / "bin/python", "-m", "pip", "install", "--disable-pip-version-check"]
-        run(*pip, "--quiet", "--require-hashes", "-r", environment / "uv.lock")
-        sync = [environment / "bin/uv", "pip", "sync", "--quiet", "--require-hashes"]
-        run(*sync, "--python", environment, environment / LOCK)
-        beside = environment / "ready.part"
-        with open(beside, "w") as file:
-            file.write(identity(lock, environment.parent))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(environment / "ready")
+        install(environment, lock, descriptor)
     except BaseException:
-        remove()  # a full disk has room again
+        remove()
         raise
 
 
 def switch(environment):
-    """Make .venv a link to it, at once. A folder is kept, under another name."""
+    """Replace the link .venv atomically; rename a folder .venv instead of deleting it."""
     if LINK.is_dir() and not LINK.is_symlink():
         former = tempfile.mkdtemp(prefix=".venv.former-", dir=".")
         LINK.rename(former)
         print(f"the former .venv is now {former}: remove it when nothing runs from it")
-    beside = Path(f".venv.{os.getpid()}.part")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(STORE / environment.name)
-    beside.replace(LINK)
+    part = Path(f".venv.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    part.symlink_to(STORE / environment.name)
+    part.replace(LINK)
 
 
 def main():
@@ -141,7 +148,7 @@ def main():
     if is_complete(LINK, lock):
         return
     store = make_store()
-    wanted, found = identity(lock, store), marker(LINK).splitlines()
+    wanted, found = describe(lock, store), read_ready(LINK).splitlines()
     environment = store / hashlib.sha256(wanted.encode()).hexdigest()[:12]
     if found[:2] == wanted.splitlines()[:2] and not is_complete(environment, lock):
         print(f"the environment of .venv was made in {found[2]}, and works nowhere else")

@@ -1,4 +1,4 @@
-"""Several runs at once in one repository: each gives its own result, or says who is in its way."""
+"""Concurrent runs in one repository write their own results or report a lock."""
 
 import pytest
 from conftest import copy_of, dvc, experiment, start_dvc, tracked_bytes
@@ -10,7 +10,7 @@ def repository(first_run, tmp_path_factory):
 
 
 @pytest.mark.full
-def test_two_experiments_in_copies_and_a_repro_beside_them_are_not_mixed(repository):
+def test_two_experiments_in_copies_and_a_repro_at_once_do_not_mix(repository):
     before = tracked_bytes(repository)
     values = {"slow": 0.001, "fast": 0.05}
     running = {
@@ -18,11 +18,11 @@ def test_two_experiments_in_copies_and_a_repro_beside_them_are_not_mixed(reposit
         for name, lr in values.items()
     }
     running["repro"] = start_dvc(repository, "repro")
-    said = {name: process.communicate(timeout=600)[0] for name, process in running.items()}
+    output = {name: process.communicate(timeout=600)[0] for name, process in running.items()}
     done = {name for name, process in running.items() if process.returncode == 0}
     for name in {*running} - done:
-        assert "busy" in said[name] or "lock" in said[name].lower(), said[name]
-    for name in {*values} - done:  # who was in the way is gone
+        assert "busy" in output[name] or "lock" in output[name].lower(), output[name]
+    for name in {*values} - done:  # the lock is released
         dvc(repository, "exp", "run", "--temp", "--name", name, "-S", f"train.lr={values[name]}")
 
     assert tracked_bytes(repository) == before
@@ -38,7 +38,7 @@ def test_two_experiments_in_copies_and_a_repro_beside_them_are_not_mixed(reposit
 
 
 @pytest.mark.full
-def test_a_queue_with_two_workers_keeps_its_experiments_apart(repository):
+def test_a_queue_with_two_workers_does_not_mix_its_experiments(repository):
     for seed in (1, 2, 3):
         name, setting = f"seed-{seed}", f"train.seed={seed}"
         dvc(repository, "exp", "run", "--queue", "--name", name, "-S", setting)

@@ -1,4 +1,4 @@
-"""A flipped byte or a cut, in whatever the pipeline keeps: found, named, and made again."""
+"""Flipped bits and truncated files in outputs and in DVC's cache are reported and restored."""
 
 import re
 import shutil
@@ -18,8 +18,8 @@ def repository(first_run, tmp_path):
 
 
 def flip(path, rng):
-    """Change one bit in the middle half: in data, not in the names and dates around them, and not
-    in the sizes of a record, which DVC measures anew.
+    """Flip one bit in the middle half: outside the file names and dates of an archive. Not in a
+    size of a run cache record, which its checksum does not cover.
     """
     content, line = bytearray(path.read_bytes()), b"size"
     while b"size" in line:
@@ -30,7 +30,7 @@ def flip(path, rng):
 
 
 def cut(path, rng):
-    """Leave nine tenths at most: without its last line feed a text is still whole."""
+    """Keep at most nine tenths: a text without its last line feed is still complete."""
     content = path.read_bytes()
     replace(path, content[: rng.integers(1 + 9 * len(content) // 10)])
 
@@ -39,11 +39,11 @@ def replace(path, content):
     mode = path.stat().st_mode
     path.chmod(0o600)
     path.write_bytes(content)
-    path.chmod(mode)  # DVC's objects are read-only, which it takes for a sign of being sound
+    path.chmod(mode)  # DVC trusts read-only objects in its cache
 
 
 @pytest.mark.parametrize("harm", [flip, cut])
-def test_a_damaged_output_is_found_and_brought_back(repository, harm):
+def test_damaged_outputs_are_reported_and_restored(repository, harm):
     before, rng = tracked_bytes(repository), np.random.default_rng(0)
     for file in before:
         if not file.is_relative_to("reports/plots"):
@@ -57,12 +57,12 @@ def test_a_damaged_output_is_found_and_brought_back(repository, harm):
 
 
 def objects_of(folder):
-    """What stages wrote, as DVC's cache has it."""
+    """The objects in DVC's cache."""
     return [*(folder / ".dvc/cache/files/md5").glob("*/*")]
 
 
 def records_of(folder):
-    """What DVC's cache says of past runs."""
+    """The records of the run cache."""
     return [path for path in (folder / ".dvc/cache/runs").rglob("*") if path.is_file()]
 
 
@@ -74,12 +74,12 @@ def records_of(folder):
         *(pytest.param((kind,), marks=pytest.mark.full) for kind in (objects_of, records_of)),
     ],
 )
-def test_whatever_is_damaged_in_the_cache_is_named_and_made_again(repository, kinds, harm):
-    """DVC itself stops at a record that is cut where its YAML still parses, and at a folder of
-    records that is empty: `failed to reproduce 'xor_train': 'outs'`."""
+def test_damage_in_the_cache_is_reported_and_recomputed(repository, kinds, harm):
+    """Without the doctor, `dvc repro` fails at a record that is truncated but still valid YAML
+    (`failed to reproduce 'xor_train': 'outs'`), and at a folder without records."""
     before, rng = tracked_bytes(repository), np.random.default_rng(1)
     assert len(objects_of(repository)) > 10
-    assert len(records_of(repository)) == len(STAGES) - 1  # DVC does not keep the page
+    assert len(records_of(repository)) == len(STAGES) - 1  # the run cache excludes the page
     paths = [path for kind in kinds for path in kind(repository)]
     for path in paths:
         harm(path, rng)
@@ -87,23 +87,23 @@ def test_whatever_is_damaged_in_the_cache_is_named_and_made_again(repository, ki
     assert found.returncode == 1
     for path in paths:
         assert f"{path.relative_to(repository)}: damaged" in found.stdout
-    mended = doctor(repository, "--fix")
-    assert mended.returncode == 0, mended.stdout
+    fixed = doctor(repository, "--fix")
+    assert fixed.returncode == 0, fixed.stdout
     assert not any(path.exists() for path in paths)
-    assert len(re.findall(r": damaged.*: mended$", mended.stdout, re.M)) == len(paths)
+    assert len(re.findall(r": damaged.*: fixed$", fixed.stdout, re.M)) == len(paths)
 
     shutil.rmtree(repository / "data")
     expected = [*STAGES]
     if records_of in kinds:
         (repository / "dvc.lock").unlink()
     else:
-        expected.remove("report")  # the page is in Git, and right
+        expected.remove("report")  # Git tracks the page
     assert ran(dvc(repository, "repro")) == expected
     assert tracked_bytes(repository) == before
     assert doctor(repository).stdout == "nothing is wrong here\n"
 
 
-def test_from_a_damaged_checkpoint_in_the_cache_nothing_is_computed(repository):
+def test_evaluate_refuses_a_damaged_network_from_the_cache(repository):
     before = tracked_bytes(repository)
     model = repository / "data/network/model.pth"
     content = model.read_bytes()
@@ -129,19 +129,19 @@ def test_from_a_damaged_checkpoint_in_the_cache_nothing_is_computed(repository):
         *(pytest.param(s, marks=pytest.mark.full) for s in ("cnn_train", "plots", "report")),
     ],
 )
-def test_a_stage_names_the_damaged_file_that_it_reads(repository, stage, monkeypatch, capsys):
+def test_a_stage_reports_a_damaged_input(repository, stage, monkeypatch, capsys):
     rng = np.random.default_rng(3)
     monkeypatch.chdir(repository)
     for name in STAGES[stage]["deps"]:
         path = repository / name
         if path.suffix not in (".npz", ".pth"):
-            continue  # of a text, DVC's own checksum tells
+            continue  # text files: dvc.lock has their checksums
         content = path.read_bytes()
         for harm in (flip, cut):
             harm(path, rng)
             if path.read_bytes() != content:
                 assert run_stage(stage) == 1, (name, harm)
                 line = capsys.readouterr().err.splitlines()[-1]
-                # Or, if the provenance of what wrote it is not read: other results used it.
+                # The latter if the stage does not read the provenance of the file's writer.
                 assert f"{name}: damaged: " in line or f"from another {name}; " in line, line
             replace(path, content)

@@ -1,5 +1,5 @@
-"""SIGKILL and SIGTERM at random moments of every kind of run: nothing is lost, and the next run
-ends with the bytes of one that was never disturbed, whatever the folder is called."""
+"""SIGKILL and SIGTERM at random moments of every kind of run. No edit is lost, and the next run
+writes the bytes of an undisturbed one, in a folder with any name."""
 
 import os
 import shutil
@@ -20,13 +20,13 @@ RUNS = {
     "temp": ["exp", "run", "--temp", "-S", "xor.seed=7"],
     "queue": ["queue", "start"],
 }
-SHORT = ("workspace", signal.SIGKILL)  # what `make test` does of these: it leaves most behind
+SHORT = ("workspace", signal.SIGKILL)  # without --full; it leaves the most behind
 FOLDER = "Übung 1: 深層学習 ’naïve’ $HOME & co"
 EDIT = "a line that was never committed\n"
 
 
 def processes_in(folder):
-    """Those whose current folder is this one, or one inside."""
+    """The processes with this current folder or one below it."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if Path(process.cwd()).is_relative_to(folder):
@@ -35,7 +35,7 @@ def processes_in(folder):
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory):
-    """The project on the digits, in which nothing has run."""
+    """The project on the digits without results."""
     folder = make_repository(tmp_path_factory.mktemp("kills") / "pristine")
     (folder / "notes.md").write_text("notes\n")
     commit(folder)
@@ -43,7 +43,7 @@ def pristine(tmp_path_factory):
 
 
 def kill_at(folder, kind, how, seconds):
-    """Start a run, and end all of it after so many seconds."""
+    """Start a run and kill all its processes after some seconds."""
     if kind == "queue":
         dvc(folder, "exp", "run", "--queue", "-S", "xor.seed=7")
     process = subprocess.Popen(
@@ -55,7 +55,7 @@ def kill_at(folder, kind, how, seconds):
         start_new_session=True,
     )
     time.sleep(seconds)
-    # The queue's worker is a service with a session of its own.
+    # The worker of the queue runs in a session of its own.
     groups = {process.pid, *(os.getpgid(other.pid) for other in processes_in(folder))}
     for group in groups - {os.getpgid(0)}:
         with suppress(ProcessLookupError):
@@ -63,7 +63,7 @@ def kill_at(folder, kind, how, seconds):
     process.wait(60)
 
 
-def wait_until_all_are_gone(folder):
+def wait_until_all_have_ended(folder):
     for _ in range(100):
         if not [*processes_in(folder)]:
             return
@@ -89,15 +89,15 @@ def test_a_run_killed_at_any_moment_loses_nothing(kind, how, pristine, first_run
             notes.write(EDIT)
         moment = rng.uniform(0.5, 1.2 * seconds)
         kill_at(folder, kind, how, moment)
-        wait_until_all_are_gone(folder)
+        wait_until_all_have_ended(folder)
 
         for lock in (folder / ".git").rglob("*.lock"):
-            os.utime(lock, (0, 0))  # a young one would be left
+            os.utime(lock, (0, 0))  # the doctor leaves young ones
         found = doctor(folder, "--fix")
         assert found.returncode == 0, (moment, found.stdout)
         assert doctor(folder).stdout == "nothing is wrong here\n"
         assert git(folder, "symbolic-ref", "--short", "HEAD") in ("main", "master")
-        if "git stash pop" in found.stdout:  # killed while DVC had put the edits aside
+        if "git stash pop" in found.stdout:  # killed while DVC had stashed the edits
             git(folder, "checkout", "--quiet", ".")
             git(folder, "stash", "pop")
         assert (folder / "notes.md").read_text() == "notes\n" + EDIT, (moment, found.stdout)

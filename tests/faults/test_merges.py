@@ -1,5 +1,5 @@
-"""Two branches with other parameters and results are merged: what `dvc repro` leaves is what the
-merged parameters compute."""
+"""After a merge of branches with other parameters, `dvc repro` writes the results of the merged
+parameters."""
 
 import subprocess
 
@@ -10,7 +10,7 @@ from test_pipeline import change
 
 @pytest.fixture(scope="module")
 def branches(first_run, tmp_path_factory):
-    """A repository on branch `ours`, beside `theirs`; both have changed and run `surfaces`."""
+    """A repository with branches `ours` and `theirs`, both with other parameters of `surfaces`."""
     folder = copy_of(first_run, tmp_path_factory.mktemp("merges") / "project")
     git(folder, "branch", "theirs")
     for branch, name, value in (("ours", "tolerance", 0.05), ("theirs", "extent", 4.0)):

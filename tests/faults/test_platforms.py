@@ -1,5 +1,4 @@
-"""The same results whatever the locale, and however the project was cloned. (Whatever its folder is
-called: test_kills.)"""
+"""The same results with any locale and any kind of clone. (With any folder name: test_kills.)"""
 
 import os
 import subprocess
@@ -19,7 +18,7 @@ def test_a_clone_without_history_and_without_a_cache_computes_the_same(original,
     folder = tmp_path / "shallow"
     git(tmp_path, "clone", "--quiet", "--depth", "1", original.as_uri(), folder)
     assert "cnn_train" in dvc(folder, "status")
-    assert {*ran(dvc(folder, "repro"))} == {*STAGES} - {"report"}  # the page is in Git, and right
+    assert {*ran(dvc(folder, "repro"))} == {*STAGES} - {"report"}  # Git tracks the page
     assert tracked_bytes(folder) == tracked_bytes(original)
     assert "lr" in dvc(folder, "exp", "run", "--temp", "--name", "lr", "-S", "train.lr=0.03")
 
@@ -37,11 +36,11 @@ def test_a_locale_without_unicode_changes_nothing(original, tmp_path):
     assert tracked_bytes(folder) == tracked_bytes(original)
 
 
-def test_a_checkout_with_the_line_ends_of_windows_has_those_of_the_repository(original, tmp_path):
+def test_a_checkout_with_windows_line_ends_keeps_those_of_the_repository(original, tmp_path):
     folder = tmp_path / "windows"
     git(tmp_path, "-c", "core.autocrlf=true", "clone", "--quiet", original, folder)
     code = [*folder.rglob("*.py"), folder / "params.yaml", folder / "dvc.yaml", folder / "dvc.lock"]
     assert not [path for path in code if b"\r\n" in path.read_bytes()]
     git(folder, "config", "core.autocrlf", "true")
-    assert ran(dvc(folder, "repro", "surfaces")) == ["surfaces"]  # its output is missing: no more
+    assert ran(dvc(folder, "repro", "surfaces")) == ["surfaces"]  # only its output is missing
     assert git(folder, "status", "--porcelain") == ""

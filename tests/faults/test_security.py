@@ -1,5 +1,6 @@
-"""Attacks that fail: code in data, commands in parameters, addresses in data. Those by params.yaml,
-by weights and by what the page quotes are in test_common, test_evaluate and test_report."""
+"""Attacks through data and parameters fail. Those through params.yaml, weights and the page are in
+test_common, test_evaluate and test_report.
+"""
 
 import ast
 import hashlib
@@ -19,7 +20,7 @@ from common.files import DamagedFileError, read_arrays
 from training.checkpoint import Checkpoint
 
 CODE = [*(ROOT / "stages").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
-# What makes code of data; torch.load and yaml.load are looked at by themselves.
+# Calls that run data as code; torch.load and yaml.load have checks of their own.
 DANGEROUS = {"eval", "exec", "__import__", "system", "popen", "getoutput", "extractall"}
 MODULES = {"marshal", "shelve", "dill", "cloudpickle", "joblib", "tarfile"}
 
@@ -31,7 +32,7 @@ def calls(path):
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: path.stem)
-def test_no_code_is_made_of_data_and_no_shell_of_parameters(path):
+def test_no_script_runs_data_as_code_or_parameters_in_a_shell(path):
     for node, name in calls(path):
         given = {keyword.arg: keyword.value for keyword in node.keywords}
         target = ast.unparse(node.func)
@@ -59,14 +60,14 @@ class Attack:
         return os.mkdir, ("exploited",)
 
 
-def test_arrays_that_are_code_are_not_run(workspace):
+def test_pickled_code_in_arrays_does_not_run(workspace):
     np.savez("arrays.npz", images=np.array([Attack()], dtype=object))
     with pytest.raises(DamagedFileError, match=r"arrays\.npz: damaged"):
         read_arrays("arrays.npz")
     assert not Path("exploited").exists()
 
 
-def test_a_checkpoint_that_is_code_is_moved_aside(workspace, capsys):
+def test_a_checkpoint_with_pickled_code_is_moved_aside(workspace, capsys):
     buffer = io.BytesIO()
     torch.save({"key": "k", "model": Attack()}, buffer)
     path = Path(".dvc/tmp/training/k")
@@ -96,9 +97,8 @@ def test_every_dependency_is_locked_by_hash():
     assert "://" not in lock
 
 
-def test_no_address_is_taken_from_data():
-    """The only stage that opens addresses is the download, and they come from torchvision and the
-    environment."""
+def test_only_the_download_opens_addresses():
+    """They come from torchvision and the environment, never from data."""
     opening = {
         path.stem
         for path in CODE
@@ -108,7 +108,7 @@ def test_no_address_is_taken_from_data():
     assert opening == {"download_mnist"}
 
 
-def test_dvc_runs_the_stages_by_their_names_alone(tmp_path):
+def test_dvc_runs_no_command_in_a_stage_name(tmp_path):
     folder = make_repository(tmp_path)
     failed = dvc(folder, "repro", "surfaces;touch exploited", status=255)
     assert "not found inside 'dvc.yaml'" in failed

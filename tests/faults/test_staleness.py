@@ -1,5 +1,5 @@
-"""The truth table of what reruns: for each parameter and each file under stages/, exactly those
-stages that the code says: by its imports, its signatures and the names of its files."""
+"""A change of a parameter or of a file under stages/ makes exactly those stages outdated that
+depend on it, judged by imports, signatures and file names."""
 
 import inspect
 import subprocess
@@ -25,7 +25,7 @@ PARAMETERS = [
 
 
 def readers_of(path):
-    """The stages that depend on a file: they import it, draw by it, or set it."""
+    """The stages that import a file, draw with it or quote it."""
     if path.startswith("stages/page/"):
         return {"report"}
     if path in STYLES:
@@ -45,17 +45,17 @@ def repository(first_run, tmp_path_factory):
 
 
 def stale(folder):
-    """The stages whose own parameters or files differ from dvc.lock."""
+    """The stages whose parameters or files differ from dvc.lock."""
     with Repo(str(folder)) as repo:
         return {name.rpartition(":")[2] for name in repo.status()}
 
 
-def test_every_file_is_some_stages():
+def test_every_file_belongs_to_a_stage():
     assert [path for path in FILES if not readers_of(path)] == []
 
 
 @pytest.mark.parametrize(("section", "name"), PARAMETERS)
-def test_a_parameter_makes_its_stage_stale_and_the_page_that_quotes_it(repository, section, name):
+def test_a_parameter_makes_its_stage_and_the_page_outdated(repository, section, name):
     before = change(repository, section, name, "another value")
     found = stale(repository)
     (repository / "params.yaml").write_text(before)
@@ -64,7 +64,7 @@ def test_a_parameter_makes_its_stage_stale_and_the_page_that_quotes_it(repositor
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_a_file_makes_the_stages_stale_that_read_it_and_no_other(repository, path):
+def test_a_file_makes_exactly_its_readers_outdated(repository, path):
     file = repository / path
     before = file.read_bytes()
     comment = {".html": b"<!-- changed -->\n", ".css": b"/* changed */\n", ".js": b"// changed\n"}

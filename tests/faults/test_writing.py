@@ -1,4 +1,4 @@
-"""A disk that is full, and folders that refuse: one line, and what was there is still there."""
+"""A full disk and read-only folders give one line, and the existing files stay."""
 
 import os
 import re
@@ -20,12 +20,12 @@ def outputs_of(stage):
     return [path_of(output) for outputs in kinds for output in outputs]
 
 
-OUTPUTS = [  # one of each stage, unless all are asked for
+OUTPUTS = [  # one of each stage without --full
     pytest.param(stage, output, marks=[pytest.mark.full] if k else [])
     for stage in STAGES
     for k, output in enumerate(outputs_of(stage))
 ]
-# Root may write anywhere, unless it gives that up.
+# Root can write anywhere unless it drops these capabilities.
 UNPRIVILEGED = (
     ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
     if os.name == "posix" and os.geteuid() == 0
@@ -35,29 +35,29 @@ UNPRIVILEGED = (
 
 @pytest.fixture
 def project(results):
-    """A folder in which every stage has run on a small data set."""
+    """A folder with the results of all stages on a small data set."""
     report.main(**small_params()["report"])
     return results
 
 
 def start_stage(stage, wrapper=(), **options):
-    """A stage in a process of its own, which has ended."""
+    """Run a stage in a process of its own."""
     command = [*wrapper, sys.executable, ROOT / f"stages/{stage}.py"]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
 def file_in(path):
-    """The path, or the first file of the folder that it is."""
+    """The path, or the first file in it if it is a folder."""
     path = Path(path)
     return next(file for file in sorted(path.iterdir())) if path.is_dir() else path
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is full")
 @pytest.mark.parametrize(("stage", "output"), OUTPUTS)
-def test_a_full_disk_is_one_line_and_the_old_file_stays(
+def test_a_full_disk_gives_one_line_and_the_old_file_stays(
     project, written, capsys, monkeypatch, stage, output
 ):
-    monkeypatch.setattr("common.stage.refuse_links", lambda: None)  # the link stands for a disk
+    monkeypatch.setattr("common.stage.refuse_links", lambda: None)  # the test uses one
     path = file_in(output)
     before = outputs(written)
     path.with_name(f".{path.name}.part").symlink_to("/dev/full")
@@ -65,20 +65,20 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(
     assert run_stage(stage) == 1
     line = f"{path}: could not be written: No space left on device\n"
     assert capsys.readouterr().err == line
-    after = outputs(written)  # without the checkpoint of the training
+    after = outputs(written)  # without the checkpoint
     # cnn_train deletes an earlier run's results before it replaces the curves.
     deleted = {*outputs_of(stage)} - {CURVES} if stage == "cnn_train" else set()
     assert after.keys() | deleted == before.keys() | deleted
-    # download_mnist replaces the images of this test by those of scikit-learn.
+    # download_mnist replaces the synthetic images by scikit-learn's.
     others = (before.keys() - outputs_of(stage) | {path.as_posix()}) - deleted
     assert {name: after[name] for name in others} == {name: before[name] for name in others}
 
 
 @pytest.mark.skipif(
-    UNPRIVILEGED != [] and shutil.which("setpriv") is None, reason="root may write anywhere"
+    UNPRIVILEGED != [] and shutil.which("setpriv") is None, reason="root can write anywhere"
 )
 @pytest.mark.parametrize(("stage", "output"), OUTPUTS)
-def test_a_folder_that_refuses_is_one_line_and_the_old_file_stays(project, written, stage, output):
+def test_a_read_only_folder_gives_one_line_and_the_old_file_stays(project, written, stage, output):
     path = file_in(output)
     before = written()[path.as_posix()]
     path.parent.chmod(0o500)
@@ -95,7 +95,7 @@ def test_a_folder_that_refuses_is_one_line_and_the_old_file_stays(project, writt
     assert not [name for name in written() if name.endswith(".part")]
 
 
-def test_a_checkpoint_that_does_not_fit_ends_the_training_and_keeps_all_results(project, written):
+def test_a_full_disk_during_training_keeps_all_results(project, written):
     import resource
 
     before = written()

@@ -1,6 +1,7 @@
-"""Whether DVC's cache holds what its names say.
+"""Compare the content of DVC's cache with its checksums.
 
-Each check yields a line for what is wrong, and the function that removes it: it is made again.
+Each check yields a line for each damaged file, and the function that deletes it. `dvc repro` or
+`dvc pull` restores it.
 """
 
 import hashlib
@@ -13,37 +14,37 @@ from dvc.utils.serialize import load_yaml
 
 
 def cache_folder():
-    """Where DVC is told to keep its cache: .dvc/cache, or elsewhere."""
+    """The folder of DVC's cache: .dvc/cache or a configured one."""
     return Path(os.path.relpath(Repo().cache.local_cache_dir))
 
 
 def cache():
-    """Objects whose content has not the MD5 by which they are called: DVC trusts the name."""
+    """Objects whose MD5 is not their name. DVC itself does not check it."""
     for path in sorted(cache_folder().glob("files/md5/*/*")):
         name = path.parent.name + path.name.removesuffix(".dir")
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
         if found != name:
             kind = "half-written" if len(name) != len(found) else f"damaged: its MD5 is {found}"
-            yield f"{path}: {kind}; `dvc repro` or `dvc pull` makes it again", path.unlink
+            yield f"{path}: {kind}; `dvc repro` or `dvc pull` restores it", path.unlink
 
 
-def past_runs():
-    """Records of what stages made before, in a folder for each command and its inputs.
+def run_cache():
+    """Entries of the run cache: a folder for each stage with its inputs, a record for each run.
 
-    A record is called by the SHA-256 of its content, but for sizes, which DVC measures anew. It
-    stops at one that is cut where its YAML still parses, and at a folder without any.
+    The name of a record is the SHA-256 of its content without sizes. `dvc repro` fails at a record
+    that is truncated but still valid YAML, and at a folder without records.
     """
     runs = cache_folder() / "runs"
     for path in sorted(path for path in runs.glob("*/*/*") if not is_sound(path)):
-        yield f"{path}: damaged; the stage runs again where it was needed", path.unlink
+        yield f"{path}: damaged; its stage reruns if needed", path.unlink
     for folder in sorted(runs.glob("*/*")):
         if all(not is_sound(path) for path in folder.iterdir()):
-            yield f"{folder}: without a record of a run, at which DVC stops", folder.rmdir
+            yield f"{folder}: has no record of a run, so DVC fails", folder.rmdir
 
 
 def is_sound(record):
     try:
         return _get_cache_hash(load_yaml(record)) == record.name
-    except Exception:  # whatever DVC raises at bytes that are no record
+    except Exception:  # DVC raises errors of many types for damaged records
         return False

@@ -1,12 +1,12 @@
 """How far a metric may differ from its committed value on another machine, and why.
 
-Each rule is a function of the committed value and of n, the number of images or starts behind it.
+Each rule maps the committed value and n, the number of images or starts behind it, to a tolerance.
 """
 
 import re
 from math import sqrt
 
-Z = 1.96  # of a 95 % interval
+Z = 1.96  # 95 % interval
 
 
 def exact(value, n):
@@ -14,18 +14,18 @@ def exact(value, n):
 
 
 def rounding(value, n):
-    """float64: sums of 10,000 terms, printed with 10 significant digits."""
+    """Sums of 10,000 float64 terms, printed with 10 significant digits."""
     return max(1e-9 * abs(value), 1e-12)
 
 
-def followed(value, n):
-    """3,001 float64 steps; an implementation in NumPy differs by less than 1e-6."""
+def descent(value, n):
+    """3,001 float64 gradient steps; an implementation in NumPy differs by less than 1e-6."""
     return 1e-6
 
 
 def proportion(value, n):
-    """The 95 % interval of a difference of two proportions. Between seeds, errors vary less: their
-    standard deviation is 3.1 for 33 errors in 10,000 images, over ten seeds.
+    """The 95 % interval of a difference of two proportions. The seed-to-seed variation is smaller:
+    over ten seeds, the standard deviation is 3.1 for 33 errors in 10,000 images.
     """
     p = (value * n + 1) / (n + 2)  # not 0 for a value of 0 or 1
     return Z * sqrt(2 * p * (1 - p) / n)
@@ -36,17 +36,17 @@ def count(value, n):
 
 
 def first_epoch(value, n):
-    """0.5 % for MNIST: threads and precision change the loss of the first epoch by up to 0.3 %, a
-    learning rate 10 % higher or lower by 1.5 and 2.2 %, another seed by 2.1 % (standard deviation).
-    With fewer images it grows by 1/√n: on the digits, bfloat16 changed it by 1.6 %.
+    """0.5 % for MNIST. Threads and precision change the training loss of the first epoch by up to
+    0.3 %; a learning rate 10 % higher or lower by 1.5 and 2.2 %; another seed by 2.1 % (standard
+    deviation). It grows with 1/√n for fewer images: on the digits, bfloat16 changes it by 1.6 %.
     """
     return 0.005 * sqrt(max(1, 54_000 / n)) * value
 
 
 def between_seeds(relative_sd):
     """The 99.9 % interval of a difference of two seeds, from the relative standard deviation over
-    ten seeds on 10,000 images; with fewer images it grows by 1/√n. 99.9 %, because about 70 metrics
-    are compared at once.
+    ten seeds on 10,000 images. It grows with 1/√n for fewer images. 99.9 %, because about 70
+    metrics are compared at once.
     """
     return lambda value, n: 3.3 * sqrt(2 * max(1, 10_000 / n)) * relative_sd * value
 
@@ -54,7 +54,7 @@ def between_seeds(relative_sd):
 TOLERANCES = {
     r"data\..*|surfaces\.\w+_steps|xor\.runs\.\w+\.correct|\w+\.splits\.\w+\.images": exact,
     r"surfaces\..*|xor\.levels\.\d+\.loss": rounding,
-    r"xor\.(xor_loss|linear_loss|runs\..*)": followed,
+    r"xor\.(xor_loss|linear_loss|runs\..*)": descent,
     r"train\.first_epoch_loss": first_epoch,
     r"train\.(val_loss|splits\.\w+\.loss)|evaluate\.loss": between_seeds(0.03),
     r"evaluate\.ece": between_seeds(0.10),

@@ -1,0 +1,90 @@
+"""What a killed Git, DVC or stage leaves behind.
+
+Each check yields a line for each finding, and the function that fixes it, or None.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from internals.copies import COPIES
+from internals.git import commit_of, git
+from internals.processes import RWLOCKS, in_use, owners_of
+
+# References that DVC deletes at the end of a run in the workspace; it keeps others forever.
+TEMPORARY = ("EXEC_BASELINE", "EXEC_BRANCH", "EXEC_CHECKPOINT", "EXEC_MERGE")
+GIT_LOCKS = ("*.lock", "refs/**/*.lock", "info/*.lock")
+GIT_LOCKS += ("objects/info/**/*.lock", "objects/pack/*.lock")
+TRAINING = Path(".dvc/tmp/training")
+
+
+def head():
+    """A detached HEAD: `dvc exp run` detaches it during a run, so a kill leaves it detached.
+
+    DVC checks out the last commit of the branch and may add its own commit, so going back to the
+    branch changes no file. Users who detach HEAD check out another commit.
+    """
+    if git("symbolic-ref", "--quiet", "HEAD") or commit_of("HEAD") is None:
+        return
+    moves = git("log", "--walk-reflogs", "--format=%gs", "HEAD").splitlines()
+    last = next((move for move in moves if move.startswith("checkout: ")), "")
+    found = re.fullmatch("checkout: moving from (.+) to ([0-9a-f]{40})", last)
+    if found is None:
+        return
+    branch, tip = f"refs/heads/{found[1]}", found[2]
+    if tip == commit_of(branch) and tip in (commit_of("HEAD"), commit_of("HEAD^")):
+        yield (
+            f"HEAD is on no branch: it goes back to {found[1]}",
+            lambda: git("symbolic-ref", "-m", "doctor: back on its branch", "HEAD", branch),
+        )
+
+
+def references():
+    """Temporary references of `dvc exp run`."""
+    for name in TEMPORARY:
+        reference = f"refs/exps/exec/{name}"
+        if commit_of(reference):
+            yield (
+                f"{reference}: left by a killed experiment",
+                lambda reference=reference: git("update-ref", "--no-deref", "-d", reference),
+            )
+
+
+def git_locks():
+    """Lock files of Git, in this worktree's Git folder and in the common one."""
+    names = ("--git-dir", "--git-common-dir")
+    found = (git("rev-parse", "--path-format=absolute", name) or ".git" for name in names)
+    paths = {path for folder in found for place in GIT_LOCKS for path in Path(folder).glob(place)}
+    for path in sorted(Path(os.path.relpath(path)) for path in paths):
+        if reason := in_use(path):
+            yield f"{path}: left alone, {reason}", None
+        else:
+            yield f"{path}: left by a Git process that has ended", path.unlink
+
+
+def dvc_locks():
+    """Lock files of DVC whose processes have ended, or that are damaged."""
+    for path in filter(Path.exists, RWLOCKS):
+        owners = owners_of(path)
+        if owners is None and (reason := in_use(path)):
+            yield f"{path}: half-written, left alone, {reason}", None
+        elif owners != set():  # the doctor has found no running DVC
+            reason = "left by processes that have ended" if owners else "half-written"
+            yield f"{path}: {reason}", path.unlink
+
+
+def copies():
+    """Folders in which `dvc exp run --temp`, the queue or `make verify` ran."""
+    for folder in sorted(COPIES.glob("tmp*")):
+        if folder.is_dir():
+            yield f"{folder}: copy of a killed experiment", lambda f=folder: shutil.rmtree(f)
+
+
+def partial_files():
+    """Half-written files, and damaged checkpoints that a training run has moved aside."""
+    folders = (Path("data"), Path("reports"), TRAINING)
+    for path in sorted(path for folder in folders for path in folder.rglob(".*.part")):
+        yield f"{path}: half-written", path.unlink
+    for path in sorted(TRAINING.glob("*.damaged")):
+        yield f"{path}: damaged checkpoint", path.unlink
