@@ -92,7 +92,7 @@ def main(settings, jobs, seeds):
         elif seeds and len(by_seed) == seeds:
             entries[setting] = describe(commit, [*by_seed.values()])
             write_seeds(entries)
-            print(f"\n{SEEDS} has the entry {setting}.")
+            print(f"\nwritten to {SEEDS}: {setting}")
     for name, error in failures.items():
         print(f"{name}: {error}", file=sys.stderr)
     sys.exit(1 if failures else 0)
