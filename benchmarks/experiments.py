@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from hashlib import md5
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def git(folder, *arguments, text=None):
     return done.stdout
 
 
+@cache
+def read_text(folder, commit, path):
+    return git(folder, "show", f"{commit}:./{path}").decode()
+
+
 def write_rows(rows):
     return '{"rows": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]}\n"
 
@@ -42,7 +48,7 @@ def imitate(folder, commit, changes, flips=0, shift=0.0, machine=()):
     """
 
     def read(path):
-        return git(folder, "show", f"{commit}:./{path}").decode()
+        return read_text(folder, commit, path)
 
     params = yaml.safe_load(read("params.yaml"))
     for name, value in changes.items():

@@ -1,6 +1,8 @@
 """Experiments: names, parameters, statistics, and sweeps over seeds."""
 
 import json
+import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -106,6 +108,15 @@ def test_an_invalid_override_is_one_line(setting, message, committed):
     with pytest.raises(RunError, match=message) as raised:
         expand([setting], "HEAD")
     assert "\n" not in str(raised.value)
+
+
+def test_the_commands_of_the_docs_are_valid(committed):
+    files = ("README.md", "docs/recipe.md", "docs/experiments.md")
+    text = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
+    commands = re.findall(r'make (?:sweep|seeds) [^`\n]*SET="([^"]+)"', text)
+    assert len(commands) > 10
+    for command in commands:
+        assert expand([word for word in shlex.split(command) if word != "-S"], "HEAD")
 
 
 def test_the_summary_agrees_with_a_paired_t_test():

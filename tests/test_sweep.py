@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from contextlib import chdir, suppress
 
@@ -179,6 +180,7 @@ def test_a_sweep_that_is_ended_leaves_no_process(how, repository, start):
 def test_the_run_of_a_killed_worker_is_repeated_by_another(repository, start, cluster):
     address, workers = cluster
     screen, terminal = os.openpty()
+    termios.tcsetwinsize(screen, (24, 120))
     process = start(
         [*SWEEP, "-S", "train.epochs=2", "-S", "train.seed=range(1,3)"],
         cwd=repository,

@@ -71,7 +71,8 @@ def main(settings, jobs, seeds):
     refuse_edits()
     runs = expand([*settings, *([f"train.seed=range(1,{seeds + 1})"] if seeds else [])], commit)
     results, failures = find_results(runs, commit)
-    missing = {n: run.overrides for n, run in runs.items() if n not in results | failures}
+    known = {*results, *failures}
+    missing = {name: run.overrides for name, run in runs.items() if name not in known}
     start = f"runs: {len(runs)}, there already: {len(results)}"
     if missing:
         for name, metrics, error in run_missing(start, missing, commit, jobs):
@@ -91,7 +92,7 @@ def main(settings, jobs, seeds):
         elif seeds and len(by_seed) == seeds:
             entries[setting] = describe(commit, [*by_seed.values()])
             write_seeds(entries)
-            print(f"\n{SEEDS} has the entry {setting}.")
+            print(f"\nwritten to {SEEDS}: {setting}")
     for name, error in failures.items():
         print(f"{name}: {error}", file=sys.stderr)
     sys.exit(1 if failures else 0)

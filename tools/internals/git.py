@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -51,7 +51,7 @@ def current_commit():
     return commit
 
 
-@cache
+@lru_cache(maxsize=1)
 def start_reader(folder):
     """One `git cat-file` process for all files: a process per file takes 5 ms."""
     command = ["git", "cat-file", "--batch"]
