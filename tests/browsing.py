@@ -25,6 +25,7 @@ def open_page(browser, made):
     def open_page(width=1280, scheme="light", file=made, **settings):
         viewport = {"width": width, "height": 844 if width == 390 else 900}
         contexts.append(browser.new_context(viewport=viewport, color_scheme=scheme, **settings))
+        contexts[-1].set_default_timeout(120_000)  # a busy machine
         page = contexts[-1].new_page()
         page.requests, page.messages = [], []
         page.on("request", lambda request: page.requests.append(request.url))

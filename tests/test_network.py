@@ -67,6 +67,7 @@ def test_the_page_has_the_probabilities_of_evaluate(open_page, made):
         assert abs(difference).max() < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MNIST.exists(), reason="no mirror of MNIST beside the checkout")
 def test_the_committed_page_repeats_the_predictions_of_the_committed_network(open_page):
     rows = json.loads((ROOT / "reports/plots/predictions.json").read_text())["rows"]
@@ -123,6 +124,7 @@ def normalise(page, **drawing):
     return np.rint(pixels).astype(np.uint8).reshape(28, 28)
 
 
+@pytest.mark.slow
 def test_the_network_classifies_drawn_digits_of_many_styles(open_page):
     page = open_page(file=COMMITTED)
     digits = yaml.safe_load((ROOT / "tests/digits.yaml").read_text())
@@ -137,6 +139,7 @@ def test_the_network_classifies_drawn_digits_of_many_styles(open_page):
     assert len(errors) <= 1, errors
 
 
+@pytest.mark.slow
 def test_a_drawing_is_scaled_to_20_pixels_and_centred_by_mass(open_page):
     page = open_page()
     triangle = [[[20, 30], [60, 30], [20, 90], [20, 30]]]

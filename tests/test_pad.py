@@ -47,6 +47,7 @@ def test_the_bars_follow_the_mouse_while_it_draws(open_page):
     assert page.evaluate(INK) == drawn
 
 
+@pytest.mark.slow
 def test_a_finger_draws_without_scrolling_the_page(open_page):
     page = open_page(390, has_touch=True, is_mobile=True)
     points = [place(page, "#drawing", 0.5, y / 10) for y in range(1, 10)]
@@ -57,6 +58,7 @@ def test_a_finger_draws_without_scrolling_the_page(open_page):
     assert page.evaluate(INK) > 1000
 
 
+@pytest.mark.slow
 def test_the_first_screen_shows_headline_pad_and_questions(open_page):
     for width in (390, 1280):
         page = open_page(width)
@@ -65,6 +67,7 @@ def test_the_first_screen_shows_headline_pad_and_questions(open_page):
             assert box["y"] + box["height"] <= page.viewport_size["height"], (width, selector)
 
 
+@pytest.mark.slow
 def test_the_keyboard_chooses_test_images(open_page):
     page = open_page()
     choice = page.locator("#choice")
@@ -77,6 +80,7 @@ def test_the_keyboard_chooses_test_images(open_page):
     assert page.evaluate(INK) == 100 * pixels  # each pixel of the image is 10 × 10 on the pad
 
 
+@pytest.mark.slow
 def test_drawing_over_an_error_changes_its_probabilities(open_page):
     page = open_page()
     button = page.locator("button[data-input]").first
@@ -101,6 +105,7 @@ def test_drawing_over_an_error_changes_its_probabilities(open_page):
     assert page.evaluate(INK) < ink
 
 
+@pytest.mark.slow
 def test_centring_can_be_switched_off(open_page):
     page = open_page()
     page.locator("#clear").click()
@@ -113,6 +118,7 @@ def test_centring_can_be_switched_off(open_page):
     assert probabilities(page) != centred
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mouse", "touch"])
 def test_a_map_and_a_pixel_are_selected_by_pointer(open_page, kind):
     settings = {"has_touch": True, "is_mobile": True} if kind == "touch" else {}
@@ -132,6 +138,7 @@ def test_a_map_and_a_pixel_are_selected_by_pointer(open_page, kind):
     assert page.locator("#patch td").count() == page.locator("#kernel td").count() == 25
 
 
+@pytest.mark.slow
 def test_the_keyboard_selects_layer_map_and_pixel(open_page):
     page = open_page()
     layer = page.locator("#layer")
@@ -149,6 +156,7 @@ def test_the_keyboard_selects_layer_map_and_pixel(open_page):
     expect(steps).to_contain_text("ReLU →")
 
 
+@pytest.mark.slow
 def test_every_layer_of_the_table_shows_its_maps(open_page):
     page = open_page()
     page.get_by_text("All 16 layers").click()
@@ -160,6 +168,7 @@ def test_every_layer_of_the_table_shows_its_maps(open_page):
         expect(page.locator("#map-shape")).to_have_text(shape)
 
 
+@pytest.mark.slow
 def test_the_learning_curves_show_values_by_pointer_and_keyboard(open_page):
     page = open_page()
     chart = page.locator("#course-loss .chart")

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 OPEN_ALL = "for (const part of document.querySelectorAll('details')) part.open = true"
-SCREENS = [(320, "light"), (390, "dark"), (768, "light"), (1280, "dark"), (2560, "light")]
+OTHER_SCREENS = [(320, "light"), (768, "light"), (1280, "dark"), (2560, "light")]
+SCREENS = [(390, "dark"), *(pytest.param(*s, marks=pytest.mark.slow) for s in OTHER_SCREENS)]
 
 
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
@@ -36,12 +37,14 @@ def test_the_page_is_short_on_a_phone_and_its_explanations_open_by_tap(open_page
     assert open_page(1280).get_by_text("Maximum on the grid").is_visible()
 
 
+@pytest.mark.slow
 def test_a_link_opens_the_table_of_numbers(open_page):
     page = open_page()
     page.locator("#xor .origin a").click()
     assert page.get_by_text("written by stages/xor_train.py").is_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 def test_axe_finds_nothing_serious(open_page, width, scheme):
     page = open_page(width, scheme)
@@ -51,6 +54,7 @@ def test_axe_finds_nothing_serious(open_page, width, scheme):
     assert [f"{rule['id']}: {rule['help']}" for rule in found] == []
 
 
+@pytest.mark.slow
 def test_images_have_alt_texts_and_figures_are_dark_on_a_dark_page(open_page):
     page = open_page(scheme="dark")
     assert page.evaluate("[...document.images].every(image => image.alt.length > 10)")
@@ -64,11 +68,12 @@ def test_images_have_alt_texts_and_figures_are_dark_on_a_dark_page(open_page):
     assert all(sources)
 
 
+@pytest.mark.slow
 def test_static_figures_replace_the_interactive_ones_without_scripts(open_page):
     page = open_page(java_script_enabled=False)
     assert page.locator("canvas").first.is_hidden()
     assert page.get_by_alt_text("Five surfaces over weight and bias").is_visible()
-    assert page.get_by_alt_text("Snapshots of the plane").is_visible()
+    assert page.get_by_alt_text("Snapshots of the hidden plane").is_visible()
 
 
 @pytest.mark.slow
@@ -93,6 +98,7 @@ def test_make_pdf_prints_the_whole_page_with_collapsed_parts(made, tmp_path):
     assert (round(width), round(height)) == (595, 842)  # A4
 
 
+@pytest.mark.slow
 def test_make_pdf_names_the_missing_browser(tmp_path):
     command = ["make", "-f", ROOT / "Makefile", "pdf", "READY=", "CHROMIUM="]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

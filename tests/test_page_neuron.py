@@ -35,6 +35,7 @@ def drag(page, field, right, down):
     page.wait_for_timeout(100)
 
 
+@pytest.mark.slow
 def test_the_mouse_turns_all_surfaces_together(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in FIELDS}
@@ -53,6 +54,7 @@ def test_the_keyboard_turns_the_surfaces(open_page):
     assert picture(page, "sigmoid") != before
 
 
+@pytest.mark.slow
 def test_a_finger_turns_the_surfaces(open_page):
     page = open_page(390, has_touch=True, is_mobile=True)
     canvas = page.locator("canvas[data-field=ce]")
@@ -94,6 +96,7 @@ def test_the_page_takes_17_and_81_417_steps_like_the_stage(open_page):
     assert steps == [17, 81_417]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "target", "lr"), [(2, 0.3, 0.5), (-3, 1, 4), (0, 0.5, 1), (5, 0, 9)]
 )
@@ -111,6 +114,7 @@ def start_of(page):
     return tuple(float(page.locator(f"[name={n}]").input_value()) for n in ("weight", "bias"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "touch"), [(1280, False), (390, True)])
 def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch):
     page = open_page(width, has_touch=touch)
@@ -131,6 +135,7 @@ def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch
     )
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_sets_start_target_and_learning_rate(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in ("l2", "relu_l2")}
@@ -150,6 +155,7 @@ def test_the_keyboard_alone_sets_start_target_and_learning_rate(open_page):
     assert picture(page, "l2") == before["l2"]
 
 
+@pytest.mark.slow
 def test_both_losses_can_share_a_vertical_scale(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in ("l2", "ce")}
@@ -158,6 +164,7 @@ def test_both_losses_can_share_a_vertical_scale(open_page):
     assert picture(page, "ce") == before["ce"]  # it has the larger scale
 
 
+@pytest.mark.slow
 def test_play_shows_both_descents_to_their_end(open_page):
     page = open_page(reduced_motion="reduce")
     page.locator("[name=progress]").press("Home")
@@ -165,6 +172,7 @@ def test_play_shows_both_descents_to_their_end(open_page):
     expect(page.locator("tr[data-loss=ce] td").first).to_have_text("17 ✓")
 
 
+@pytest.mark.slow
 def test_a_chart_shows_values_on_hover_and_by_keyboard(open_page):
     page = open_page()
     chart = page.locator("#descent-chart svg")
@@ -181,6 +189,7 @@ def test_a_chart_shows_values_on_hover_and_by_keyboard(open_page):
     expect(legend).to_contain_text(f"Cross-entropy ŷ {outputs[1]:.4f}")
 
 
+@pytest.mark.slow
 def test_turning_keeps_the_progress_of_the_descent(open_page):
     page = open_page()
     page.locator("#progress").press("Home")

@@ -1,6 +1,6 @@
-// The drawing pad: a drawing becomes an image like those of MNIST, and the network classifies it.
+// The drawing pad: it normalises a drawing like MNIST and classifies it.
 
-/** Draws one piece of a stroke. @param {CanvasRenderingContext2D} pen @param {number[]} from @param {number[]} to @param {number} width */
+/** Draw one piece of a stroke. @param {CanvasRenderingContext2D} pen @param {number[]} from @param {number[]} to @param {number} width */
 function drawLine(pen, from, to, width) {
   pen.lineWidth = width;
   pen.lineCap = "round";
@@ -20,7 +20,7 @@ function readInk(pen) {
 }
 
 /**
- * Averages the ink over 28 × 28 square cells. Cells may lie between pixels and outside of the ink.
+ * Average the ink over 28 × 28 square cells, whose edges may lie between pixels or outside the canvas.
  * @param {Float32Array} ink (size, size) @param {number} size
  * @param {{left: number, top: number, side: number}} cells of the first cell, in pixels
  */
@@ -50,8 +50,8 @@ function averageCells(ink, size, { left, top, side }) {
 }
 
 /**
- * The cells that MNIST's normalisation takes: the larger side of the drawing covers 20 of them, its
- * centre of mass lies in the middle of the 28 × 28.
+ * The cells of MNIST's normalisation: the larger side of the drawing covers 20 cells, and its centre
+ * of mass lies in the middle of the 28 × 28.
  * @param {Float32Array} ink (size, size) @param {number} size
  */
 function locateDrawing(ink, size) {
@@ -78,16 +78,16 @@ function locateDrawing(ink, size) {
 {
   const find = (id) => document.getElementById(id);
   const [board, input, choice, centred] = ["drawing", "input", "choice", "centred"].map(find);
-  const [eraser, width, says, hint] = ["eraser", "pen-width", "prediction", "pad-hint"].map(find);
+  const [eraser, width, result, hint] = ["eraser", "pen-width", "prediction", "pad-hint"].map(find);
   const pen = board.getContext("2d", { willReadFrequently: true });
   const size = board.width;
   const bars = [...document.querySelectorAll("#bars li")];
-  /** The test image on the pad. The first stroke replaces it while it is only an example. */
+  /** The test image on the pad. The first stroke replaces an example, but draws over an error. */
   let shown = { image: null, example: false };
 
   const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
-  /** Classifies what is on the pad, and shows the result everywhere on the page. */
+  /** Classify the pad's image and announce the outputs to the maps. */
   function classify() {
     const ink = readInk(pen);
     const whole = { left: 0, top: 0, side: size / 28 };
@@ -105,7 +105,7 @@ function locateDrawing(ink, size) {
     });
     const { classes } = data.network;
     const truth = shown.image ? `, labelled ${classes[shown.image.label]}` : "";
-    says.textContent = blank ? "Nothing drawn yet" : `Prediction: ${classes[best]}${truth}`;
+    result.textContent = blank ? "Nothing drawn yet" : `Prediction: ${classes[best]}${truth}`;
     document.dispatchEvent(new CustomEvent("classified", { detail: outputs }));
   }
 
@@ -132,7 +132,7 @@ function locateDrawing(ink, size) {
     choice.value = "";
   }
 
-  /** Puts a test image on the pad, pixel by pixel. @param {number} k @param {boolean} example */
+  /** Put a test image on the pad, pixel by pixel. @param {number} k @param {boolean} example */
   function load(k, example = false) {
     clear();
     shown = { image: data.network.inputs[k], example };

@@ -1,6 +1,6 @@
 // How one value of a layer is computed from the layer before it.
 
-/** Where each layer's input comes from. */
+/** The layer before each layer. */
 const SOURCES = {
   conv1: "input", relu1: "conv1", pool1: "relu1",
   conv2: "pool1", relu2: "conv2", pool2: "relu2",

@@ -1,4 +1,4 @@
-// One neuron, ŷ = φ(wx + b) with x = 1: every field is a function of z = w + b. As stages/surfaces.py.
+// One neuron, ŷ = φ(wx + b) with x = 1: every field is a function of z = w + b, as in stages/surfaces.py.
 
 /** σ(z), without overflow. @param {number} z */
 const sigmoid = (z) => (1 + Math.tanh(z / 2)) / 2;
@@ -34,7 +34,7 @@ function descend(loss, z, { target, lr, tolerance, steps }) {
   return path;
 }
 
-/** The least and greatest value of a field for |z| ≤ limit; each range includes 0. */
+/** Minimum and maximum of a field for |z| ≤ limit; each range includes 0. */
 function findRange(name, limit, target) {
   const values = Array.from({ length: 961 }, (_, k) => FIELDS[name]((k / 480 - 1) * limit, target));
   return [Math.min(0, ...values), Math.max(0, ...values)];

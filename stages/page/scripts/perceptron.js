@@ -19,7 +19,7 @@ function xorForward(p, [x1, x2], tanh = true) {
 const xorLoss = (p, tanh) =>
   XOR_INPUTS.reduce((sum, x, k) => sum + FIELDS.ce(xorForward(p, x, tanh).z, XOR_TARGETS[k]), 0);
 
-/** The points whose output is on the right side of ½. @param {Parameters} p */
+/** Number of points with the output on the correct side of ½. @param {Parameters} p */
 const countCorrect = (p, tanh) =>
   XOR_INPUTS.filter((x, k) => xorForward(p, x, tanh).z > 0 === (XOR_TARGETS[k] === 1)).length;
 
@@ -80,7 +80,7 @@ function torchRandom(seed) {
   };
 }
 
-/** `count` numbers as the stage draws them: uniform in ±1/√2, rounded to float32. */
+/** `count` numbers as in the stage: uniform in ±1/√2, rounded to float32. */
 const drawUniform = (random, count) =>
   Float32Array.from({ length: count }, () => (random() * 2 - 1) / Math.SQRT2);
 
