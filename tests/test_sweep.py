@@ -21,6 +21,8 @@ from internals.cluster import clone, store
 from internals.copies import CLONE, COPIES
 from internals.experiments import reference_of
 
+pytestmark = pytest.mark.slow
+
 SWEEP = [sys.executable, ROOT / "tools/sweep.py"]
 ENVIRONMENT = {name: value for name, value in HERE.items() if name != "DASK_SCHEDULER"}
 # One thread each, as many as these tests give to what they compare with.
