@@ -30,11 +30,11 @@ def test_the_page_fits_the_screen_without_requests_or_errors(open_page, width, s
 def test_the_page_is_short_on_a_phone_and_its_explanations_open_by_tap(open_page):
     page = open_page(390, has_touch=True)
     assert page.evaluate("document.documentElement.scrollHeight") <= 14 * 844
-    table = page.get_by_text("Maximum on the grid")
+    table = page.get_by_text("Maximum on the grid", exact=True)
     assert not table.is_visible()
     page.get_by_text("What do the two losses look like?").tap()
     assert table.is_visible()
-    assert open_page(1280).get_by_text("Maximum on the grid").is_visible()
+    assert open_page(1280).get_by_text("Maximum on the grid", exact=True).is_visible()
 
 
 @pytest.mark.slow
