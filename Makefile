@@ -1,18 +1,18 @@
 # The commands of README.md. Each target sets up the environment first and skips finished work.
-# The Python of .venv, else that of the system.
+# The Python of .venv if it exists, else the system's.
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
-# Remove the variables of a Git hook, a notebook or a shell. Those of Git select another repository,
-# those of DVC another run; those of Python and Matplotlib change the results. (Without bytecode,
-# which PYTHONDONTWRITEBYTECODE disables, importing torch takes seconds in every stage.)
+# Remove variables set by Git hooks, notebooks and shells: Git's select another repository, DVC's
+# another run, and Python's and Matplotlib's change the results. (PYTHONDONTWRITEBYTECODE disables
+# the bytecode cache, so importing torch would take seconds in every stage.)
 unexport $(shell env -i PATH="$$PATH" git rev-parse --local-env-vars) GIT_NAMESPACE
 unexport DVC_ROOT DVC_STAGE DVC_EXP_NAME DVC_EXP_BASELINE_REV
 unexport $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES))) MPLBACKEND MATPLOTLIBRC VIRTUAL_ENV CDPATH
-# DVC and torch need a user name, also where the user has no account.
+# DVC and torch need a user name, even if the user has no account.
 LOGNAME ?= $(firstword $(shell id -un 2> /dev/null || id -u))
 export LOGNAME
 
 READY := setup
-# Stages run `python` by name. PATH has the real path, since another set-up may replace the link .venv.
+# Stages run `python` from PATH. It gets the resolved path, because a later set-up may replace the link .venv.
 ACTIVE := PATH="$$(cd .venv/bin && pwd -P):$$PATH"
 FORMATTED := stages tools tests benchmarks
 # Two workers with one thread each.
@@ -20,13 +20,13 @@ PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome \
 	|| command -v "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-# The revision that `make ci-report` compares with.
+# The revision to compare with in `make ci-report`.
 BASE ?= main
-# Number of seeds of `make seeds`.
+# Number of seeds for `make seeds`.
 N ?= 10
-# Parameters of `make seeds` and `make sweep`, as lists or ranges: SET="-S train.epochs=1,2".
+# Parameter values for `make seeds` and `make sweep`, as lists or ranges: SET="-S train.epochs=1,2".
 SET ?=
-# Experiments for `make compare`; the default is all of the last commit.
+# Experiments for `make compare`; the default is all experiments of the last commit.
 RUNS ?=
 # Parallel runs of `make seeds` and `make sweep`; the default is half the number of cores.
 JOBS ?=
@@ -34,35 +34,34 @@ JOBS ?=
 QUICK ?=
 # 1: `make doctor` repairs what it finds.
 FIX ?=
-
-# 1: `make schema` takes the defaults of all parameters from params.yaml.
+# 1: `make schema` takes all defaults from params.yaml.
 DEFAULTS ?=
 
 .PHONY: help setup verify demo format hooks test test-slow test-faults audit doctor repro pdf ci-report bench seeds \
 	sweep compare lock why schema
 help:
-	@echo "make demo         run the whole pipeline on 1,797 digits, offline, in about a minute"
+	@echo "make demo         run the whole pipeline offline on 1,797 digits (about a minute)"
 	@echo "make repro        run the whole pipeline on MNIST"
 	@echo "make verify       reproduce the committed results and compare them: QUICK=1 skips the CNN"
-	@echo "make pdf          print the page to reports/report.pdf with an installed Chromium"
+	@echo "make pdf          print the page to reports/report.pdf (needs Chromium)"
 	@echo
-	@echo "make why          show what changed, which stages are outdated, and their duration"
-	@echo "make compare      the experiments of this commit, as a table and a page: RUNS=\"one another\""
-	@echo "make sweep        every combination of lists and ranges: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
-	@echo "make seeds        measure seed-to-seed variation, a sweep over train.seed: N=10 SET=\"-S train.epochs=1\""
-	@echo "make ci-report    make repro, and list the changes since BASE=main in ci-report/"
-	@echo "make bench        measure the training speed, in 20 to 30 minutes"
+	@echo "make why          show changes, outdated stages and their duration"
+	@echo "make compare      compare the experiments of this commit in a table and on a page: RUNS=\"one another\""
+	@echo "make sweep        run every combination of parameter values: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
+	@echo "make seeds        measure seed-to-seed variation with a sweep over train.seed: N=10 SET=\"-S train.epochs=1\""
+	@echo "make ci-report    run make repro and write the differences from BASE=main to ci-report/"
+	@echo "make bench        measure the training speed (20 to 30 minutes)"
 	@echo
-	@echo "make doctor       find the damage of a killed run: FIX=1 repairs it"
+	@echo "make doctor       find damage by killed runs and disk errors: FIX=1 repairs it"
 	@echo "make format       format the code and fix lint errors"
-	@echo "make hooks        run the checks of .pre-commit-config.yaml before each commit"
-	@echo "make test         lint and fast tests, in about two minutes"
-	@echo "make test-slow    the slow tests: whole pipelines, processes, the page in a browser"
-	@echo "make test-faults  kills, random walks, clusters and fault tests in full, in about an hour"
+	@echo "make hooks        install a Git hook that checks each commit (.pre-commit-config.yaml)"
+	@echo "make test         run lint and fast tests (about two minutes)"
+	@echo "make test-slow    run slow tests: whole pipelines, processes, the page in a browser"
+	@echo "make test-faults  run all tests, with all kills, random walks and clusters (about an hour)"
 	@echo "make audit        list known vulnerabilities of the packages in requirements.lock"
 	@echo "make setup        build .venv from requirements.lock"
-	@echo "make schema       renew params.schema.json: DEFAULTS=1 takes new defaults from params.yaml"
-	@echo "make lock         renew requirements.lock from pyproject.toml"
+	@echo "make schema       update params.schema.json: DEFAULTS=1 takes all defaults from params.yaml"
+	@echo "make lock         update requirements.lock from pyproject.toml"
 
 setup:
 	@$(PYTHON) -I tools/environment.py
@@ -106,8 +105,8 @@ repro: $(READY)
 verify: $(READY)
 	@$(ACTIVE) python tools/verify.py $(if $(filter 1,$(QUICK)),--quick)
 
-# With a new profile: Chromium prints nothing while another process uses its profile. It has no
-# sandbox for root, the user in containers.
+# A new profile, because Chromium prints nothing if another process uses its profile. No sandbox for
+# root, the usual user in containers, because Chromium refuses to start with one.
 pdf:
 	@test -n "$(CHROMIUM)" || { echo "make pdf needs Chromium or Chrome: apt install chromium, \
 	brew install --cask google-chrome, or make pdf CHROMIUM=/path/to/it"; exit 1; }

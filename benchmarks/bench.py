@@ -1,9 +1,9 @@
 """Compare training speed with the notebook's loop and with the convolutions alone.
 
-`make bench` prints two tables and writes them to benchmarks/results.json. Each row is a separate
-process; they run in turn. The first table reports the best of ROUNDS rounds, because other load can
-only slow a row down. Rows of the pipeline run the real stage in an empty folder, on the CPU and on
-a GPU if present. bfloat16 is omitted if it would be emulated.
+`make bench` prints two tables and writes them to benchmarks/results.json. Each row runs as a
+separate process, one after the other. The first table reports the best of ROUNDS rounds, because
+other load only slows a process down. Pipeline rows run the real stage in an empty folder, on the
+CPU and, if present, on a GPU. bfloat16 is omitted where it would be emulated.
 """
 
 import json
@@ -32,11 +32,11 @@ AUGMENT = SCHEMA["properties"]["train"]["properties"]["augment"]["default"]
 ROUNDS = 2
 NOTEBOOK_EPOCHS = 10
 IMAGES = 60_000
-TARGETS = {"99%": 0.99, "99.26%": 0.9926}  # the second is the notebook's result
+TARGETS = {"99%": 0.99, "99.26%": 0.9926}  # 99.26%: the notebook's result
 
 
 def run(script, *arguments):
-    """Run a script in the current folder: its output, duration in s, and peak memory in MB."""
+    """Run a script in the current folder; return its output, seconds and peak memory in MB."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, ROOT / script, *map(str, arguments)],

@@ -1,8 +1,8 @@
-"""Time the commands for experiments with many experiments present.
+"""Time `make compare`, `make sweep` and `dvc exp show` with many existing experiments.
 
-python benchmarks/experiments.py FOLDER [COUNT ...]   FOLDER is a repository with committed results,
-such as demo/. It is copied, and experiments are added to the copy without running the pipeline:
-copies of the commit's results under other parameters, with matching provenance.
+python benchmarks/experiments.py FOLDER [COUNT ...]   copies FOLDER, a repository with committed
+results such as demo/, and adds experiments to the copy without running the pipeline. They are
+copies of the commit's results with other parameters and matching provenance.
 """
 
 import json
@@ -43,8 +43,8 @@ def write_rows(rows):
 def imitate(folder, commit, changes, flips=0, shift=0.0, machine=()):
     """The files of an experiment with changed parameters: path to text.
 
-    changes is {"train.lr": 0.1}, machine {"precision": "bfloat16"}. The predictions of `flips`
-    random test images change, and all validation accuracies by `shift`.
+    Example: changes={"train.lr": 0.1}, machine={"precision": "bfloat16"}. The predictions of
+    `flips` random test images are replaced; `shift` is added to all validation accuracies.
     """
 
     def read(path):
@@ -80,7 +80,7 @@ def imitate(folder, commit, changes, flips=0, shift=0.0, machine=()):
 
 
 def add_experiments(folder, experiments):
-    """Add experiments of the last commit: name to keyword arguments of `imitate`."""
+    """Add experiments to the last commit: name to keyword arguments of `imitate`."""
     commit = git(folder, "rev-parse", "HEAD").decode().strip()
     stream = []
     for name, arguments in experiments.items():
@@ -93,7 +93,7 @@ def add_experiments(folder, experiments):
 
 
 def timed(folder, *command):
-    """Processor seconds of a command and its children: other load does not change them much."""
+    """CPU seconds of a command and its children, which depend little on other load."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -101,7 +101,7 @@ def timed(folder, *command):
 
 
 def measure(source, count):
-    """Processor seconds of each command with `count` experiments present."""
+    """CPU seconds of each command with `count` existing experiments."""
     with tempfile.TemporaryDirectory() as parent:
         folder = shutil.copytree(source, Path(parent, "copy"), symlinks=True)
         git(folder, "reset", "--quiet", "--hard")
@@ -128,5 +128,5 @@ if __name__ == "__main__":
     source, *counts = sys.argv[1:]
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     rows = [measure(source, int(count)) for count in counts or (20, 200)]
-    print("Processor seconds:")
+    print("CPU seconds:")
     print(pd.DataFrame(rows).round(1).to_markdown(index=False))

@@ -1,7 +1,7 @@
-"""Measure how time and memory grow with the size: grid points of surfaces, random starts of XOR.
+"""Measure time and memory by problem size: grid points of surfaces, random starts of XOR.
 
-python benchmarks/load.py prints a table and draws docs/load.png. Each size runs the real stage as a
-separate process; the faster of two runs counts.
+python benchmarks/load.py prints a table and draws docs/load.png. Each size runs the real stage
+twice as a separate process; the faster run counts.
 """
 
 import os

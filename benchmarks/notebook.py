@@ -1,8 +1,8 @@
 """The notebook's training loop, for comparison: a DataLoader with per-image transforms, batches of
 64, float32, Adam with a constant learning rate.
 
-python benchmarks/notebook.py EPOCHS runs in a folder with data/mnist. It prints per epoch: training
-speed in images/s, training time so far in s, and test accuracy in eval mode.
+Run python benchmarks/notebook.py EPOCHS in a folder with data/mnist. For each epoch it prints the
+training speed in images/s, the cumulative training time in s, and the test accuracy in eval mode.
 """
 
 import sys

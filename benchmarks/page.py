@@ -1,6 +1,6 @@
-"""Time the page's work per piece of a stroke: preprocessing, forward pass, both with drawing.
+"""Time the page's response to each stroke segment: preprocessing, forward pass, full update.
 
-python benchmarks/page.py, at the root, with Chromium: medians of 100 on reports/index.html, in ms.
+python benchmarks/page.py measures reports/index.html in Chromium and prints medians of 100, in ms.
 """
 
 import shutil

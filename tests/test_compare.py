@@ -166,13 +166,13 @@ def test_a_run_of_another_precision_is_reported(repository):
     done = compare(repository, "bfloat16")
     head = git(repository, "rev-parse", "HEAD")
     git(repository, "update-ref", "-d", reference_of("bfloat16", head))
-    assert done.stderr == "bfloat16: its precision is bfloat16, this commit's float32\n"
+    assert done.stderr == "bfloat16: precision bfloat16, but float32 in this commit\n"
 
 
 def test_an_unknown_run_is_one_line_with_the_existing_ones(repository):
     done = compare(repository, "other")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "other: no such experiment of this commit; there are: " in done.stderr
+    assert "other: no such experiment of this commit; existing: " in done.stderr
     assert "worse" in done.stderr
     assert done.stderr.count("\n") == 1
 

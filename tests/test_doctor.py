@@ -12,7 +12,7 @@ from conftest import HERE, commit, copy_of, doctor, dvc, git, make_repository
 
 from internals import processes
 
-SOUND = "nothing is wrong here\n"
+SOUND = "no problems found\n"
 
 
 def make_old(path, hours=1):
@@ -57,7 +57,7 @@ def test_head_goes_back_to_its_branch_after_a_killed_experiment(repository, expe
         git(repository, "commit", "--quiet", "--all", "--message", "dvc: commit experiment")
     found = doctor(repository)
     assert found.returncode == 1
-    assert found.stdout.startswith("HEAD is on no branch: it goes back to ")
+    assert found.stdout.startswith("HEAD is detached: return to ")
     assert doctor(repository, "--fix").stdout.splitlines()[0].endswith(": fixed")
     assert git(repository, "symbolic-ref", "HEAD") == branch
     assert git(repository, "rev-parse", "HEAD") == tip
@@ -106,7 +106,7 @@ def test_a_process_that_holds_a_lock_file_of_dvc_is_at_work_whatever_its_name(re
     rwlock = repository / ".dvc/tmp/rwlock"
     rwlock.parent.mkdir(exist_ok=True)
     rwlock.write_text(json.dumps({"write": {"data": {"pid": os.getpid(), "cmd": "kernel"}}}))
-    assert f"process {os.getpid()} is at work here" in doctor(repository, "--fix").stderr
+    assert f"process {os.getpid()} is running here" in doctor(repository, "--fix").stderr
     assert rwlock.exists()
     make_old(rwlock, hours=10_000)  # before this process was started
     assert doctor(repository, "--fix").returncode == 0
@@ -159,7 +159,7 @@ def test_runs_are_at_work_but_editors_are_not(repository, place, command, busy):
     finally:
         process.kill()
         process.wait()
-    assert (f"process {process.pid} is at work here" in found.stderr) == busy
+    assert (f"process {process.pid} is running here" in found.stderr) == busy
 
 
 def test_an_unreadable_process_counts_as_active(repository, monkeypatch):
@@ -175,5 +175,5 @@ def test_an_unreadable_process_counts_as_active(repository, monkeypatch):
         monkeypatch.setattr(psutil.Process, "open_files", refuse)
         found = [*processes.at_work()]
         process.stdin.close()
-    assert any(f"process {process.pid} may be at work here" in line for line in found)
+    assert any(f"process {process.pid} may be running here" in line for line in found)
     assert "may have it open" in processes.in_use(repository / ".git/index.lock")

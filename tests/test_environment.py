@@ -143,7 +143,7 @@ def test_a_failed_installation_leaves_the_environment_unchanged(built, wheels):
     failed = set_up(folder, wheels)
     lock.write_text(before)
     assert failed.returncode != 0
-    assert "set-up failed, .venv is as it was" in failed.stderr
+    assert "set-up failed, .venv is unchanged" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert (folder / ".venv").readlink() == link
     assert {*folder.iterdir()} == there
@@ -219,7 +219,7 @@ def test_a_renamed_project_gets_an_environment_of_its_own(built, wheels, tmp_pat
     folder = shutil.copytree(before, tmp_path / "renamed", symlinks=True)
     done = set_up(folder, wheels)
     assert done.returncode == 0
-    assert f"the environment of .venv was made in {before}" in done.stdout
+    assert f"the environment of .venv was built in {before}" in done.stdout
     assert works(folder)
     script = (folder / ".venv/bin/uv").read_text()
     assert str(folder) in script

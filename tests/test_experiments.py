@@ -95,7 +95,7 @@ def test_lists_and_ranges_give_every_combination(committed):
         ("train.seed=range(1,a)", "range"),
         ("train.seed=glob(*)", "not supported"),
         ("train.lr=interval(0,1)", "does not support"),
-        ("report.author='b c','b:c'", "two combinations would have this name"),
+        ("report.author='b c','b:c'", "two combinations have this name"),
         ("train.lr=0.1,-1", r"^lr=-1: train.lr: -1 is less than or equal to the minimum of 0$"),
         ("train.optimizer=lion", r"^optimizer=lion: train.optimizer: 'lion' is not one of "),
         ("train.augment.shift=15", r"train.augment.shift: 15 is greater than the maximum of 14$"),
@@ -170,7 +170,7 @@ def test_seeds_of_other_parameters_are_reported_and_left_out(committed):
     )
     done = seeds(committed, "2")
     assert done.returncode == 1
-    assert done.stdout.startswith("runs: 2, there already: 1\n")
+    assert done.stdout.startswith("runs: 2, already present: 1\n")
     assert done.stderr.startswith("seed=1: left out: it has train.epochs 1, not 2; ")
     assert not Path("reports/seeds.json").exists()
 
@@ -222,7 +222,7 @@ def test_seeds_are_trained_once_and_summarised(repository):
     experiments = dvc(repository, "exp", "list")
     again = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.ema=0,0.1")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith("runs: 4, there already: 4\n")
+    assert again.stdout.startswith("runs: 4, already present: 4\n")
     assert dvc(repository, "exp", "list") == experiments
     assert json.loads(path.read_text()) == table
 

@@ -146,12 +146,12 @@ def test_tools_work_in_a_subfolder_and_ignore_the_variables_of_a_hook(repository
     before = content(folder)
     assert "| other" in run(repository, "compare", **variables)
     assert run(repository, "why", **variables) == "nothing changed: dvc repro runs nothing\n"
-    assert run(repository, "doctor", **variables) == "nothing is wrong here\n"
+    assert run(repository, "doctor", **variables) == "no problems found\n"
     assert content(folder) == before
     assert git(repository, "status", "--porcelain") == ""
     head = git(repository, "rev-parse", "HEAD")
     git(repository, "checkout", "--quiet", "--detach", head)
-    assert "HEAD is on no branch" in doctor(repository).stdout
+    assert "HEAD is detached" in doctor(repository).stdout
     assert doctor(repository, "--fix").returncode == 0
 
 

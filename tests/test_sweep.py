@@ -135,7 +135,7 @@ def test_a_sweep_gives_the_results_of_plain_runs_and_lists_failures(repository, 
     settings = ("-S", "train.epochs=1", "-S", "train.lr=0.02", "-S", "train.device=cpu,mps")
     done = sweep(repository, *ALL_CORES, *settings)
     assert done.returncode == 1, done.stderr
-    assert done.stdout.startswith("runs: 2, there already: 0, at once: ")
+    assert done.stdout.startswith("runs: 2, already present: 0, in parallel: ")
     assert "device=mps,epochs=1,lr=0.02: params.yaml: train.device: " in done.stderr
     assert "Traceback" not in done.stderr
     name = "device=cpu,epochs=1,lr=0.02"
@@ -152,7 +152,7 @@ def test_a_sweep_gives_the_results_of_plain_runs_and_lists_failures(repository, 
     before = experiments(repository)
     again = sweep(repository, *settings[:4], "-S", "train.device=cpu")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith("runs: 1, there already: 1\n")
+    assert again.stdout.startswith("runs: 1, already present: 1\n")
     assert again.stdout.splitlines()[-3:] == done.stdout.splitlines()[-3:]
     assert experiments(repository) == before
     (model,) = (out["md5"] for out in outs(found) if out["path"] == "data/network/model.pth")
@@ -204,7 +204,7 @@ def test_the_run_of_a_killed_worker_is_repeated_by_another(repository, start, cl
     assert re.search(r"1 worker: +50%.*1/2 \[\d+:\d+<\d+:\d+", bar)  # elapsed < remaining
     names = {"epochs=2,seed=1", "epochs=2,seed=2"}
     head, dashboard, *ended = output.splitlines()[:4]
-    assert head.startswith("runs: 2, there already: 0, at once: 2, ")
+    assert head.startswith("runs: 2, already present: 0, in parallel: 2, ")
     assert re.fullmatch(r"dashboard: http://127\.0\.0\.1:\d+/status", dashboard)
     assert {line.split(": ")[0] for line in ended} == names
     assert names <= experiments(repository).keys()

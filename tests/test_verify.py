@@ -120,7 +120,7 @@ def test_make_repro_compares_with_the_last_commit_in_one_line(ours):
     assert stale.returncode == 1
     assert stale.stderr.startswith("reports/metrics/xor.json: stale: computed with xor.lr 0.1")
     run("xor_train", "plots")
-    assert "other parameters in xor" in verify("--here").stdout
+    assert "different parameters in xor" in verify("--here").stdout
 
 
 @pytest.mark.slow

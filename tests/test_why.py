@@ -140,7 +140,7 @@ def test_another_version_of_torch_is_reported_and_outdates_nothing(project, pred
     file.write_text(json.dumps({"machine": [{"torch": "2.0.1+cu118"}]}))
     said, last = predict(project)
     assert " ".join(*said.items()) == NOTHING
-    assert last.startswith(f"trained with torch 2.0.1, installed is {installed}: ")
+    assert last.startswith(f"trained with torch 2.0.1, installed: {installed}; ")
     assert last.endswith("dvc repro --force --single-item cnn_train")
     for text in (f'{{"machine": [{{"torch": "{installed}+cpu"}}]}}', "[", "{}", "null"):
         file.write_text(text)

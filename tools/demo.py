@@ -1,7 +1,7 @@
-"""Run the whole pipeline on scikit-learn's digits, in demo/, a repository of its own.
+"""Run the whole pipeline on scikit-learn's digits in demo/, a separate Git repository.
 
-A complete new demo/ replaces an existing one, unless somebody has worked there: its branches,
-experiments or files have changed.
+A complete new demo/ replaces the existing one, unless the user has changed its branches,
+experiments or files.
 """
 
 import os
@@ -17,10 +17,10 @@ from internals.git import clear_git_variables
 DEMO, PART, FORMER = Path("demo"), Path(".demo.part"), Path(".demo.former.part")
 COPIED = [".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "dvc.yaml", "stages"]
 COPIED += ["params.yaml", "params.schema.json", "requirements.lock", "tools"]
-# 1,437 training images instead of 60,000: smaller batches give more steps in an epoch, and a lower
-# learning rate keeps them stable. Both were chosen on the validation images.
+# 1,437 training images instead of 60,000: smaller batches give more steps per epoch, and a lower
+# learning rate keeps training stable. Both were chosen on the validation images.
 OVERRIDES = ["data.dataset=digits", "train.batch_size=32", "train.lr=0.01"]
-# The environment of its commands, without the user's hooks, signatures, templates and caches.
+# Environment variables of all commands in demo/, without the user's Git and DVC configuration.
 ISOLATED = dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
 ISOLATED |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")
 ISOLATED |= {
@@ -36,7 +36,7 @@ def run(*command, folder=PART):
 
 
 def state(folder):
-    """The branches and experiments of a repository, and its changed files."""
+    """The branches, experiments and changed files of a repository."""
     commands = ["for-each-ref"], ["status", "--porcelain"]
     return b"".join(
         subprocess.run(["git", *command], cwd=folder, env=ISOLATED, stdout=subprocess.PIPE).stdout
@@ -52,7 +52,7 @@ def is_as_made(folder):
 
 
 def copy_pipeline():
-    """Copy the tracked files of the working tree, and link the environment of this project."""
+    """Copy the tracked files of the working tree and link to this project's environment."""
     command = ["git", "ls-files", "-z", *COPIED]
     tracked = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     for name in filter(None, os.fsdecode(tracked).split("\0")):
@@ -95,7 +95,7 @@ def main():
         PART.rename(DEMO)
         shutil.rmtree(FORMER, ignore_errors=True)
     print("The page is demo/reports/index.html, the metrics are in demo/reports/metrics.")
-    print("demo/ is a repository for experiments of your own:")
+    print("Run your own experiments in demo/:")
     print("  . .venv/bin/activate && cd demo")
     print("  dvc exp run -S train.lr=0.001 --name slower && make compare")
 

@@ -1,7 +1,7 @@
-"""Find what a killed run or a failing disk left behind, and fix it on request.
+"""Find damage by killed runs and disk errors, and repair it on request.
 
-make doctor        prints a line for each finding; exit status 1 if there are any
-make doctor FIX=1  fixes them; uncommitted edits and the branch stay
+make doctor        prints one line per finding; exit status 1 if there are any
+make doctor FIX=1  repairs them; uncommitted edits and the branch stay unchanged
 """
 
 import argparse
@@ -22,21 +22,21 @@ from common.results import StaleResultError, check, read_metrics
 
 
 def note_stash():
-    """Print a note if the stash holds edits of HEAD, because DVC stashes edits for a moment."""
+    """Print a note if the stash has edits of HEAD: DVC stashes edits temporarily."""
     edits = commit_of("stash^")
     if edits and edits == commit_of("HEAD"):
-        print("stash@{0} holds edits of this commit; if yours are missing: git stash pop")
+        print("stash@{0} contains edits of this commit; if yours are missing, run git stash pop")
 
 
 def results():
-    """Conflict markers, and results that dvc.lock records under parameters that did not produce
-    them. A parameter edited since the last run is no finding.
+    """Conflict markers, and results recorded in dvc.lock under other parameters than their own.
+    Parameters edited since the last run are no finding.
     """
     conflict = re.compile("^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
     for path in filter(Path.exists, map(Path, ("dvc.lock", "dvc.yaml", "params.yaml"))):
         if conflict.search(path.read_text(errors="replace")):
             sides = f"`git checkout --ours {path}` or --theirs, then `dvc repro`"
-            yield f"{path}: has conflict markers: {sides}", None
+            yield f"{path}: conflict markers: {sides}", None
             return
     lock = yaml.safe_load(Path("dvc.lock").read_text()) if Path("dvc.lock").exists() else {}
     for path in sorted(Path("reports/metrics").glob("*.json")):
@@ -52,7 +52,7 @@ def results():
 
 
 def examine(find, fix):
-    """Print the findings of a check, and fix them if requested; return how many are left."""
+    """Print the findings of a check and fix them if requested; return the number left."""
     found = left = dict(find())
     if fix:
         for action in filter(None, found.values()):
@@ -68,16 +68,16 @@ def examine(find, fix):
 def main(fix):
     clear_git_variables()
     if not Path(".dvc").is_dir():
-        sys.exit("no .dvc in this folder: run it at the top of the project")
+        sys.exit("no .dvc in this folder: run make doctor in the project's root")
     if busy := [*at_work()]:
-        sys.exit("\n".join([*busy, "wait for these processes, or end them"]))
+        sys.exit("\n".join([*busy, "wait for these processes or stop them"]))
     note_stash()
     checks = (git_locks, head, references, dvc_locks, copies, partial_files, results)
     left = sum(examine(find, fix) for find in (*checks, cache, run_cache))
     if left and not fix:
-        print(f"{left} found; make doctor FIX=1 fixes them")
+        print(f"problems: {left}; to repair them: make doctor FIX=1")
     elif not left:
-        print("nothing is wrong here" if not fix else "nothing is wrong here any more")
+        print("no problems found" if not fix else "no problems left")
     sys.exit(1 if left else 0)
 
 

@@ -1,9 +1,9 @@
 """Link .venv to an environment with the packages of requirements.lock; build it if it is missing.
 
-Environments are folders in .venvs/. Their names are hashes of the lock file, the Python version and
-the folder, because console scripts contain absolute paths. The file `ready` in an environment is
-written last. .venv changes only when the new environment is complete; nothing is deleted through a
-link. This script uses only the standard library.
+Each environment is a folder in .venvs/, named by a hash of the lock file, the Python version and
+the folder (console scripts contain absolute paths). Its file `ready` is written last. .venv changes
+only when the new environment is complete; nothing is deleted through a link. This script uses only
+the standard library.
 """
 
 import fcntl
@@ -18,15 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LINK, STORE, LOCK = Path(".venv"), Path(".venvs"), Path("requirements.lock")
-# PATH cannot contain folders with a colon; the scripts of venv do not quote the others.
+# PATH cannot contain folders with a colon; venv's scripts do not quote the other characters.
 UNUSABLE = set(":$\"'`\\\n")
-# Variables with which pip and uv install elsewhere. Mirrors, certificates and caches stay.
+# Variables that make pip and uv install elsewhere. Those for mirrors, certificates and caches stay.
 CLEARED = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PIP_REQUIREMENT")
 CLEARED += ("UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_CONSTRAINT", "UV_OVERRIDE", "VIRTUAL_ENV")
 
 
 def describe(lock, store):
-    """The `ready` file of an environment: what it is built from."""
+    """The content of an environment's `ready` file: lock file hash, Python version, folder."""
     digest = hashlib.sha256(lock).hexdigest()
     return "{}\n{}.{}\n{}\n".format(digest, *sys.version_info[:2], store.resolve())
 
@@ -49,30 +49,30 @@ def cache_folder():
 
 
 def make_store():
-    """Create .venvs; a link to the user's cache if the folder's own name is unusable."""
+    """Create .venvs, as a link to the user's cache if the project's path is unusable."""
     if UNUSABLE & set(str(Path.cwd())) and not STORE.is_symlink():
         STORE.symlink_to(cache_folder() / "deep-learning-basics")
     store = STORE.resolve()
     if bad := UNUSABLE & set(str(store)):
-        sys.exit(f"{store}: no environment works in a folder with {' '.join(bad)} in its name")
+        sys.exit(f"{store}: Python environments do not work in a path with {' '.join(bad)}")
     store.mkdir(parents=True, exist_ok=True)
     return store
 
 
 @contextmanager
 def locked(path):
-    """Hold a lock. Child processes inherit its descriptor, so it lasts until they end."""
+    """Hold a lock. Child processes inherit its descriptor, so they keep the lock until they end."""
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("waiting for another set-up", file=sys.stderr)
+            print("waiting for another make setup", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
 
 
 def variables():
-    """The environment variables for pip and uv; without a writable cache uv uses none."""
+    """The environment variables for pip and uv; without a writable cache, uv runs without one."""
     found = {name: value for name, value in os.environ.items() if name not in CLEARED}
     found["PIP_USER"] = "0"
     try:
@@ -87,14 +87,14 @@ def variables():
 def install(environment, lock, descriptor):
     """Install the packages of a lock file in a new environment.
 
-    `lock` is the content of the file, which may change meanwhile: the user may switch branches.
+    `lock` is the content of the file: the file itself changes if the user switches branches.
     """
 
     def run(*command):
         subprocess.run(command, check=True, pass_fds=[descriptor], env=variables())
 
     run(sys.executable, "-m", "venv", environment)
-    # The lock file contains uv, too: pip checks the hash of uv, and uv checks all others.
+    # The lock file contains uv, too: pip checks uv's hash, and uv checks all others.
     (environment / LOCK).write_bytes(lock)
     uv = re.search(rb"^uv==(.*\\\n)*.*\n", lock, re.MULTILINE)
     (environment / "uv.lock").write_bytes(uv[0] if uv else b"")
@@ -111,7 +111,7 @@ def install(environment, lock, descriptor):
 
 
 def build(environment, lock, descriptor):
-    """Replace what a killed set-up left there; delete a failed environment to free disk space."""
+    """Replace the leftovers of a killed set-up; delete a failed environment to free disk space."""
 
     def remove():
         if environment.is_symlink():
@@ -129,11 +129,11 @@ def build(environment, lock, descriptor):
 
 
 def switch(environment):
-    """Replace the link .venv atomically; rename a folder .venv instead of deleting it."""
+    """Replace the link .venv atomically. If .venv is a folder, rename it instead of deleting it."""
     if LINK.is_dir() and not LINK.is_symlink():
         former = tempfile.mkdtemp(prefix=".venv.former-", dir=".")
         LINK.rename(former)
-        print(f"the former .venv is now {former}: remove it when nothing runs from it")
+        print(f"moved the old .venv to {former}: delete it once no process uses it")
     part = Path(f".venv.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     part.symlink_to(STORE / environment.name)
@@ -143,7 +143,7 @@ def switch(environment):
 def main():
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         version = "{}.{}".format(*sys.version_info[:2])
-        sys.exit(f"Python 3.11 to 3.13 is needed, this is {version}: make PYTHON=python3.12 ...")
+        sys.exit(f"expected Python 3.11 to 3.13, found {version}: run make PYTHON=python3.12 ...")
     lock = LOCK.read_bytes()
     if is_complete(LINK, lock):
         return
@@ -151,7 +151,7 @@ def main():
     wanted, found = describe(lock, store), read_ready(LINK).splitlines()
     environment = store / hashlib.sha256(wanted.encode()).hexdigest()[:12]
     if found[:2] == wanted.splitlines()[:2] and not is_complete(environment, lock):
-        print(f"the environment of .venv was made in {found[2]}, and works nowhere else")
+        print(f"the environment of .venv was built in {found[2]} and does not work here")
     with locked(store / f"{environment.name}.lock") as descriptor:
         if not is_complete(environment, lock):
             build(environment, lock, descriptor)
@@ -162,6 +162,6 @@ if __name__ == "__main__":
     try:
         main()
     except (subprocess.CalledProcessError, OSError) as error:
-        sys.exit(f"set-up failed, .venv is as it was: {error}")
+        sys.exit(f"set-up failed, .venv is unchanged: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,11 +1,11 @@
 """Write params.schema.json, the JSON Schema of params.yaml, for editors and for the report.
 
-make schema             renew types and bounds from the signatures of the stages, descriptions from
-                        the comments of params.yaml; keep the defaults and add those of new
-                        parameters
-make schema DEFAULTS=1  take every default from params.yaml
+make schema             takes types and bounds from the signatures of the stages, descriptions from
+                        the comments in params.yaml, and defaults of new parameters from their
+                        values; other defaults stay
+make schema DEFAULTS=1  takes all defaults from the values in params.yaml
 
-The report lists the parameters that differ from the defaults. JSON Schema cannot exclude NaN; the
+The report lists the parameters that differ from their defaults. JSON Schema cannot exclude NaN; the
 stages do.
 """
 
@@ -37,7 +37,7 @@ class Untitled(GenerateJsonSchema):
 
 
 def comments(text):
-    """(section, name) or (section, group, name) to the comment of each line of params.yaml."""
+    """Map (section, name) or (section, group, name) to the comment of its line in params.yaml."""
     found, path = {}, []
     for indent, name, comment in re.findall(r"^( *)(\w+):(?: .*# (.*))?", text, re.M):
         path = [*path[: len(indent) // 2], name]
@@ -47,7 +47,7 @@ def comments(text):
 
 
 def keep(defaults, values):
-    """The known defaults; a value without one becomes a default."""
+    """The known defaults; for new parameters, their values."""
     if isinstance(defaults, dict) and isinstance(values, dict):
         return {name: keep(defaults.get(name, value), value) for name, value in values.items()}
     return defaults
@@ -78,9 +78,7 @@ def describe(stage, title, descriptions, defaults):
 
 
 def generate(known):
-    """The text of params.schema.json. `known` has the defaults to keep, section to parameter to
-    default.
-    """
+    """The text of params.schema.json; `known` maps section and parameter to the default to keep."""
     text = PARAMS.read_text(encoding="utf-8")
     values = yaml.load(text, Loader)  # noqa: S506
     given = comments(text), keep(known, values)
@@ -88,7 +86,7 @@ def generate(known):
     try:
         sections = dict(describe(stage, stages[stage]["desc"], *given) for stage in stages)
     except KeyError as error:
-        sys.exit(f"params.yaml: {'.'.join(error.args[0])}: needs a comment that describes it")
+        sys.exit(f"params.yaml: {'.'.join(error.args[0])}: add a comment with unit or effect")
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",

@@ -1,13 +1,13 @@
-"""Run every combination of some parameters as DVC experiments of the last commit, in parallel.
+"""Run every combination of parameter values as DVC experiments of the last commit, in parallel.
 
 make sweep SET="-S 'train.lr=0.1,0.2' -S 'train.seed=range(1,6)'" [JOBS=2]
 make seeds [N=10] [SET="-S train.epochs=1,2"]
 
-A sweep runs the missing experiments up to `evaluate` and prints tables with the difference of each
-setting to the first one, paired by seed. `make seeds` is a sweep over train.seed = 1 to N that also
-writes an entry per setting to reports/seeds.json. -S takes Hydra's lists and ranges. JOBS runs
-share the cores of this machine; with DASK_SCHEDULER=tcp://... in the environment, the workers of
-that Dask cluster run them, one run per thread.
+A sweep runs the missing experiments up to `evaluate` and prints the difference of each setting from
+the first one, paired by seed. `make seeds` sweeps over train.seed = 1 to N and writes one entry per
+setting to reports/seeds.json. -S accepts Hydra's lists and ranges. JOBS parallel runs share the
+cores of this machine. With DASK_SCHEDULER=tcp://... in the environment, the sweep runs on that Dask
+cluster instead, one run per worker thread.
 """
 
 import argparse
@@ -41,12 +41,12 @@ except ImportError as error:
 
 
 def run_missing(start, missing, commit, jobs):
-    """Run experiments, name to overrides; yield (name, metrics or None, error or None)."""
+    """Run experiments (name to overrides); yield (name, metrics or None, error or None)."""
     variables = variables_of(jobs)
     with connected(jobs, len(missing)) as (client, copies):
-        threads = variables.get("OMP_NUM_THREADS", "as set for their workers")
+        threads = variables.get("OMP_NUM_THREADS", "set by the workers")
         at_once = sum(client.nthreads().values())
-        print(f"{start}, at once: {at_once}, threads each: {threads}", flush=True)
+        print(f"{start}, in parallel: {at_once}, threads per run: {threads}", flush=True)
         if dashboard := dashboard_of(client):
             print(f"dashboard: {dashboard}", flush=True)
         ended = run_all(client, copies, missing, commit, variables)
@@ -73,7 +73,7 @@ def main(settings, jobs, seeds):
     results, failures = find_results(runs, commit)
     known = {*results, *failures}
     missing = {name: run.overrides for name, run in runs.items() if name not in known}
-    start = f"runs: {len(runs)}, there already: {len(results)}"
+    start = f"runs: {len(runs)}, already present: {len(results)}"
     if missing:
         for name, metrics, error in run_missing(start, missing, commit, jobs):
             (failures if error else results)[name] = error or metrics
@@ -92,7 +92,7 @@ def main(settings, jobs, seeds):
         elif seeds and len(by_seed) == seeds:
             entries[setting] = describe(commit, [*by_seed.values()])
             write_seeds(entries)
-            print(f"\nwritten to {SEEDS}: {setting}")
+            print(f"\nadded to {SEEDS}: {setting}")
     for name, error in failures.items():
         print(f"{name}: {error}", file=sys.stderr)
     sys.exit(1 if failures else 0)
@@ -102,7 +102,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-S", action="append", default=[], metavar="train.lr=0.1,0.2")
     parser.add_argument("--jobs", type=int, default=max(1, CPU_COUNT // 2), help="parallel runs")
-    parser.add_argument("--seeds", type=int, metavar="N", help="each with train.seed = 1 to N")
+    parser.add_argument("--seeds", type=int, metavar="N", help="with train.seed = 1 to N each")
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs: should be 1 or more, got {arguments.jobs}")

@@ -1,9 +1,9 @@
 """Reproduce the results of the last commit in a clone and compare them with the committed results.
 
-make verify          runs every stage without cached results and prints each metric with its
+make verify          runs all stages without cached results and prints each metric with its
                      tolerance; exit status 1 if a metric is outside
-make verify QUICK=1  runs the surfaces and XOR only
-make repro           ends with the same comparison, for the results in this folder, in one line
+make verify QUICK=1  runs only the surfaces and XOR
+make repro           ends with a one-line comparison of the results in this folder
 """
 
 import argparse
@@ -27,8 +27,8 @@ PAGE = "reports/index.html"
 
 
 def read_committed(sections, commit):
-    """The results of a commit, after checking that they match its parameters. `data` has none if
-    the images are imported instead of downloaded.
+    """The results of a commit; RunError if they do not match its parameters. `data` has no results
+    if the images are imported instead of downloaded.
     """
 
     def read(path):
@@ -49,7 +49,7 @@ def read_committed(sections, commit):
 
 
 def reproduce(commit, folder, stages):
-    """Run stages of a commit in a clone below a folder; return the project's path in the clone."""
+    """Run stages of a commit in a clone in `folder`; return the project's path in the clone."""
     top, prefix = git("rev-parse", "--show-toplevel"), git("rev-parse", "--show-prefix")
     clone = Path(folder, "project", prefix)
     environment = {n: v for n, v in os.environ.items() if n not in ("DVC_ROOT", "DVC_STAGE")}
@@ -101,9 +101,9 @@ def verify(quick):
 
 
 def compare_here():
-    """Print one line for `make repro`: the results in this folder against those of the last commit.
+    """Print one line for `make repro`: this folder's results compared with the last commit's.
 
-    They are not compared if the parameters differ.
+    Results of different parameters are not compared.
     """
     try:
         check(SECTIONS)
@@ -119,7 +119,7 @@ def compare_here():
     changed = [section for section in old if old[section] != new[section]]
     if changed:
         print(
-            f"not compared with the last commit: other parameters in {', '.join(changed)}; "
+            f"not compared with the last commit: different parameters in {', '.join(changed)}; "
             f"computed in {here.machine['precision']} on {here.machine['device']}"
         )
     else:
@@ -128,7 +128,7 @@ def compare_here():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="without the CNN")
+    parser.add_argument("--quick", action="store_true", help="skip the CNN")
     parser.add_argument("--here", action="store_true", help="compare this folder, run nothing")
     arguments = parser.parse_args()
     with exit_on_user_error():

@@ -1,9 +1,9 @@
-"""Show which stages are outdated since dvc.lock, and why; nothing is run.
+"""Show which stages are outdated compared with dvc.lock, and why, without running anything.
 
-make why   a line for each stage in the order of `dvc repro`, with the duration of its last run
+make why   prints one line per stage in the order of `dvc repro`, with the duration of its last run
 
-`dvc repro` runs an outdated stage, or restores its results if the cache has them for its inputs.
-The stages that read its outputs rerun if these change.
+`dvc repro` runs an outdated stage, or restores its results if the cache has them for these inputs.
+Stages that read its outputs rerun if the outputs change.
 """
 
 import json
@@ -27,13 +27,13 @@ from common.results import metrics_path
 TIMES = Path(".dvc/tmp/times")
 CHANGES = {"deleted": "is missing", "new": "is new", "not in cache": "is not in the cache"}
 FAILS, OUTDATED, UNSURE, RESTORED = "cannot run", "outdated", "may rerun", "restored from the cache"
-DATA, UNCHANGED = "changed data", "up to date"  # DVC records changed data as they are
+DATA, UNCHANGED = "changed data", "up to date"  # no command: DVC records the changed data
 
 
 class Step(NamedTuple):
     stage: object
     verdict: str
-    reasons: list  # texts; for UNSURE, the stages whose results decide
+    reasons: list  # strings; for UNSURE, the stages it depends on
 
 
 def describe(path, change):
@@ -45,19 +45,19 @@ def changed_params(dep):
     before, after = dict(flatten(dep.hash_info.value or {})), dict(flatten(dep.read_params()))
     for name in [*after, *(before.keys() - after.keys())]:
         if name not in before or name not in after:
-            yield f"{name} is {'new' if name in after else 'gone'}"
+            yield f"{name} is {'new' if name in after else 'removed'}"
         elif before[name] != after[name]:
             yield f"{name} from {reprlib.repr(before[name])} to {reprlib.repr(after[name])}"
 
 
 def overlap(dep, out):
-    """Whether two paths are the same, or one is in the other."""
+    """Whether two paths are equal or one contains the other."""
     dep, out = Path(dep.fs_path), Path(out.fs_path)
     return dep.is_relative_to(out) or out.is_relative_to(dep)
 
 
 def judge(stage, steps, status, restorable):
-    """The step of a stage, from those of the stages that it reads and its entry in `dvc status`."""
+    """The step of a stage, from the steps of its upstream stages and its entry in `dvc status`."""
     reasons, missing, awaited = [text for text in status if isinstance(text, str)], [], []
     changes = {kind: new for part in status if isinstance(part, dict) for kind, new in part.items()}
     steps = [step for step in steps if step.verdict not in (DATA, UNCHANGED)]
@@ -90,7 +90,7 @@ def plan(repo):
     messages = BufferingHandler(sys.maxsize)
     logging.getLogger("dvc").handlers = [messages]
     logging.getLogger("dvc").setLevel("INFO")
-    # It looks in the cache for the inputs in dvc.lock, so it is wrong about changed inputs.
+    # The dry run looks up the inputs of dvc.lock in the cache, so it is wrong about changed inputs.
     repo.reproduce(dry=True, on_error="ignore")
     said = [record.getMessage() for record in messages.buffer]
     status, graph, steps = repo.status(check_updates=False), repo.index.graph, {}
@@ -104,7 +104,7 @@ def plan(repo):
 
 
 def duration(*steps):
-    """', about 2 min' for the steps that may run; nothing if one of them was never measured."""
+    """', about 2 min' for the steps that may run; '' if one of them was never timed."""
     paths = [TIMES / s.stage.addressing for s in steps if s.verdict in (OUTDATED, UNSURE)]
     try:
         seconds = sum(float(path.read_text()) for path in paths)
@@ -115,14 +115,14 @@ def duration(*steps):
 
 
 def join(texts, most=3):
-    """'a, b, c and 2 more' of texts, each once."""
+    """The distinct texts as 'a, b, c and 2 more'."""
     texts = [*dict.fromkeys(texts)]
     rest = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + rest
 
 
 def sum_up(steps):
-    """All steps in one line."""
+    """Summarise all steps in one line."""
     of = {step.verdict: [s for s in steps if s.verdict == step.verdict] for step in steps}
     if FAILS in of:
         return f"dvc repro fails at {of[FAILS][0].stage.addressing}"
@@ -132,14 +132,14 @@ def sum_up(steps):
 
 
 def changed_torch():
-    """What to do if the network was trained with another version of torch; '' if it was not."""
+    """A note if the network was trained with another version of torch, else ''."""
     try:
         (machine,) = json.loads(Path(metrics_path("train")).read_text())["machine"]
         before, now = (text.partition("+")[0] for text in (machine["torch"], version("torch")))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return ""  # no results, or damaged ones
-    how = "this makes no stage outdated; to train again: dvc repro --force --single-item cnn_train"
-    return f"trained with torch {before}, installed is {now}: {how}" if before != now else ""
+    how = "no stage is outdated by this; to retrain: dvc repro --force --single-item cnn_train"
+    return f"trained with torch {before}, installed: {now}; {how}" if before != now else ""
 
 
 def main():

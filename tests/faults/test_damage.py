@@ -100,7 +100,7 @@ def test_damage_in_the_cache_is_reported_and_recomputed(repository, kinds, harm)
         expected.remove("report")  # Git tracks the page
     assert ran(dvc(repository, "repro")) == expected
     assert tracked_bytes(repository) == before
-    assert doctor(repository).stdout == "nothing is wrong here\n"
+    assert doctor(repository).stdout == "no problems found\n"
 
 
 def test_evaluate_refuses_a_damaged_network_from_the_cache(repository):

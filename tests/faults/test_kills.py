@@ -95,7 +95,7 @@ def test_a_run_killed_at_any_moment_loses_nothing(kind, how, pristine, first_run
             os.utime(lock, (0, 0))  # the doctor leaves young ones
         found = doctor(folder, "--fix")
         assert found.returncode == 0, (moment, found.stdout)
-        assert doctor(folder).stdout == "nothing is wrong here\n"
+        assert doctor(folder).stdout == "no problems found\n"
         assert git(folder, "symbolic-ref", "--short", "HEAD") in ("main", "master")
         if "git stash pop" in found.stdout:  # killed while DVC had stashed the edits
             git(folder, "checkout", "--quiet", ".")

@@ -1,4 +1,4 @@
-"""What the commands in tools/ share. Its modules import `common` from stages/."""
+"""Shared code of the commands in tools/. Importing this package adds stages/ to sys.path."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""One run of the pipeline in a clone of its own, by a worker of a Dask cluster.
+"""Run the pipeline once in a separate clone, on a worker of a Dask cluster.
 
-cluster.py sends this file to the workers; it imports nothing else of the project.
+cluster.py sends this file to the workers; it must not import any other file of the project.
 """
 
 import os
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from distributed import get_worker
 
-# Runs "$@" and kills it with all its children when standard input ends. Standard input is a pipe
-# from the worker, so the run ends with the worker, even if the worker is killed.
+# Run "$@", and kill it with all its children when standard input is closed. Standard input is a
+# pipe from the worker, so the run ends with the worker, even if the worker is killed.
 GUARD = 'exec 3<&0; (read -r _ <&3; kill -KILL 0) & "$@" 3<&- <&-; end=$?; kill -KILL $!; exit $end'
 
 
 def call(command, folder, environment, wanted):
-    """Run a command for as long as wanted(): None if it succeeds, or else its last line."""
+    """Run a command while wanted() is true: None on success, else its last line of output."""
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         with subprocess.Popen(
             ["sh", "-c", GUARD, "sh", *command],
@@ -41,13 +41,14 @@ def call(command, folder, environment, wanted):
 
 
 def execute(name, overrides, reference, commit, project, variables):
-    """Run the pipeline up to `evaluate`: a Git bundle of the experiment or None, an error or None.
+    """Run the pipeline up to `evaluate`; return (Git bundle of the experiment or None, error or
+    None).
 
-    project has the `folder` of the sweep (maybe a `subfolder` of Git's `root`), the options of its
-    DVC `cache`, a folder for `copies`, Git's `origin`, and the command to `clone`. A worker that
-    sees the copies shares the cache and the checkpoints of interrupted training runs. Another
-    worker clones the origin, has a cache of its own and pushes to DVC's remote; if there is no
-    remote, it returns the bundle with an error.
+    `project` contains the `folder` of the sweep (possibly a `subfolder` of Git's `root`), the
+    options of its DVC `cache`, a folder for `copies`, Git's `origin`, and the `clone` command. A
+    worker with access to `copies` shares the cache and the checkpoints of interrupted training
+    runs. Other workers clone the origin, use a local cache and push to DVC's remote; without a
+    remote, they return the bundle with an error.
     """
     worker = get_worker()
     task = worker.state.tasks[worker.get_current_task()]
@@ -57,7 +58,7 @@ def execute(name, overrides, reference, commit, project, variables):
         clone, bundle = Path(folder, "clone"), Path(folder, "bundle")
         inside = clone / project["subfolder"]
         clone.mkdir()
-        # These variables name another repository.
+        # These variables would select another repository.
         command, bare = ["git", "rev-parse", "--local-env-vars"], {"PATH": os.environ["PATH"]}
         local = subprocess.check_output(command, env=bare, text=True)
         foreign = {"DVC_ROOT", "DVC_STAGE", "GIT_NAMESPACE", *local.split()}
@@ -89,4 +90,4 @@ def execute(name, overrides, reference, commit, project, variables):
             if error := run(command, folder):
                 return None, error
         unpushed = None if shared else run(["dvc", "push", "-d", "evaluate"], inside)
-        return bundle.read_bytes(), unpushed and f"its data stays on the worker: {unpushed}"
+        return bundle.read_bytes(), unpushed and f"the data is only on the worker: {unpushed}"

@@ -1,4 +1,4 @@
-"""Runs as tasks of a Dask cluster: one on this machine, or an existing one."""
+"""Run experiments as tasks of a Dask cluster, either a local or an existing one."""
 
 import os
 import sys
@@ -14,10 +14,10 @@ from internals.experiments import reference_of
 from internals.git import RunError, git
 
 sys.path.append(str(Path(__file__).parent))
-import clone  # the workers have it under this name, and nothing else of the project
+import clone  # top-level, because workers import it by this name
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # Dask sets all to 1
-# Ctrl-C reaches all processes of a terminal. The sweep ends its workers itself.
+# Workers ignore Ctrl-C, which reaches all processes of a terminal: the sweep stops them itself.
 DEAF = """
 import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -59,22 +59,22 @@ def dashboard_of(client):
 
 
 def workers_of(client):
-    """The number of workers now, in words."""
+    """The current number of workers as text."""
     count = len(client.nthreads())
     return f"{count} worker{'s' * (count != 1)}"
 
 
 def variables_of(jobs):
-    """Environment variables of a run, in addition to those of its worker."""
+    """Environment variables of a run, added to those of its worker."""
     variables = absolute_mirror()
     if not ADDRESS:
-        # By JOBS, not by the number of missing runs: results depend on the number of threads.
+        # From JOBS, not from the number of missing runs: results depend on the number of threads.
         variables |= dict.fromkeys(THREADS, str(max(1, CPU_COUNT // jobs)))
     return variables
 
 
 def run_all(client, copies, runs, commit, variables):
-    """Run these, name to overrides; yield (name, error or None) as each ends."""
+    """Run experiments (name to overrides); yield (name, error or None) as each one ends."""
     identity = ["-c", "commit.gpgsign=false"]
     for name in ("user.name", "user.email"):
         if value := git("config", name):
@@ -96,17 +96,17 @@ def run_all(client, copies, runs, commit, variables):
             bundle, error = future.result()
             refused = bundle and store(bundle, reference_of(name, commit))
             yield name, refused or error
-        else:  # several workers died with this run, or the scheduler did
-            error = future.exception() or f"{future.status}: is the cluster still there?"
+        else:  # the run killed several workers, or the scheduler died
+            error = future.exception() or f"{future.status}: is the cluster still running?"
             yield name, " ".join(str(error).split())
 
 
 def store(bundle, reference):
-    """Add the experiment in a Git bundle to this repository: an error or None."""
+    """Add the experiment in a Git bundle to this repository; return an error or None."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(bundle)
         file.flush()
         fetch = ("fetch", "--quiet", "--no-write-fetch-head", file.name)
         if git(*fetch, f"{reference}:{reference}") is None:
-            return "Git refuses the result: is there a new experiment of this name?"
+            return "Git rejected the result: does another experiment now have this name?"
     return None

@@ -1,8 +1,8 @@
-// The comparison of experiments: a sortable table, curves, parameters and disputed images.
-const LIMIT = 6; // runs with a colour of their own
+// Comparison of experiments: a sortable table, curves, parameters, and images with different predictions.
+const LIMIT = 6; // coloured runs
 const { runs, images, parameters, measure, base } = data;
 const percent = (value) => `${(100 * value).toFixed(2)}%`;
-const colours = Array(LIMIT).fill(null); // index of the run that has each colour
+const colours = Array(LIMIT).fill(null); // run index per colour
 const colourOf = (run) => (colours.includes(run) ? `var(--run${colours.indexOf(run)})` : "");
 const redraws = [];
 
@@ -14,14 +14,14 @@ function createElement(name, attributes = {}, text = "") {
   return element;
 }
 
-/** Limits of some values with a margin of 5 %. @param {number[]} values */
+/** Axis limits for values, with a margin of 5 %. @param {number[]} values */
 function limits(values) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const margin = 0.05 * (high - low) || 0.01;
   return { low: low - margin, high: high + margin };
 }
 
-/** The rows of the table: a checkbox and a colour per run, a button per column that sorts. */
+/** Add a checkbox and a colour per run, and a sort button per column. */
 function makeTable() {
   const table = document.getElementById("runs");
   const body = table.tBodies[0];
@@ -92,7 +92,7 @@ function makeScatter(name, values) {
   const [left, right, top, bottom, height] = [52, 24, 12, 40, 220];
   const numeric = values.every((value) => typeof value === "number");
   const kinds = [...new Set(values)].sort((a, b) => (numeric ? a - b : String(a).localeCompare(String(b))));
-  const ordinal = !numeric || kinds.length <= 6; // few values stand at equal distances
+  const ordinal = !numeric || kinds.length <= 6; // few values are spaced evenly
   const log = !ordinal && kinds[0] > 0 && kinds.at(-1) / kinds[0] >= 100;
   const place = (value) => (ordinal ? kinds.indexOf(value) : log ? Math.log10(value) : value);
   const x = limits(values.map(place));
@@ -175,7 +175,7 @@ function showImages() {
       const item = createElement("li");
       if (image) item.append(createElement("img", { src: image, alt: `Test image ${index}, class ${label}` }));
       item.append(createElement("span", {}, `${label}`), createElement("span", { class: "note" }, `test image ${index}`));
-      const classes = new Map(); // predicted class to names of runs
+      const classes = new Map(); // predicted class to run names
       predicted.forEach((found, run) => {
         if (found !== null && (other < 0 || run === other || run === base)) classes.set(found, [...(classes.get(found) ?? []), runs[run].name]);
       });

@@ -1,4 +1,4 @@
-"""reports/compare.html: the comparison as one file, with the styles and charts of the report."""
+"""Write reports/compare.html, one file with the styles and charts of the report."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -17,14 +17,14 @@ from page.typeset import embed_digit
 PAGE = "reports/compare.html"
 HERE = Path(__file__).parent
 REPORT = HERE.parents[1] / "stages/page"
-IMAGES = 120  # at most
+IMAGES = 120  # maximum number on the page
 
 
 def list_disagreements(results, base):
-    """Test images with different predictions: their number, and a dict for each of the first ones.
+    """The number of test images with different predictions, and a dict for each of the first ones.
 
-    The images on which the results disagree most come first. `predicted` is in the order of the
-    results; it is None for a result on other test images.
+    The images with most disagreement come first. `predicted` has one entry per result, None for
+    results on other test images.
     """
     first = results[base]
     same = [np.array_equal(result.actual, first.actual) for result in results.values()]
@@ -52,7 +52,7 @@ def list_disagreements(results, base):
 
 
 def write_page(commit, results, base, table, settings, notes):
-    """Write the page; `table` has a row per result, `settings` are tables by title."""
+    """Write the page; `table` has one row per result, `settings` maps titles to tables."""
     results = {name: results[name] for name in table["run"]}  # in the order of the table
     measure = "val" if table["val"].notna().all() else "test"
     total, images = list_disagreements(results, base)

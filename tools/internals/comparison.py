@@ -1,4 +1,4 @@
-"""The results of several revisions, and how they differ from those of the first one."""
+"""Results of several revisions and their differences from the first one."""
 
 import json
 from typing import NamedTuple
@@ -14,7 +14,7 @@ SEED = "train.seed"
 
 
 class Result(NamedTuple):
-    """What a revision holds."""
+    """Parameters, metrics and predictions of a revision."""
 
     params: dict  # dotted name to value
     metrics: dict
@@ -40,10 +40,10 @@ def varying(results):
 
 
 def group_by_setting(results, base):
-    """Settings that can be compared with the base's: name to {seed: name of the result}.
+    """Settings comparable with the base's: name to {seed: name of the result}.
 
-    The runs of a setting differ in their seed alone. A setting is included if it has two seeds or
-    more in common with the base's setting; the base's own comes first.
+    The runs of a setting differ only in their seed. A setting is included if it shares at least two
+    seeds with the base's setting, which comes first.
     """
     groups = {}
     for name, result in results.items():
@@ -62,10 +62,10 @@ def group_by_setting(results, base):
 
 
 def tabulate(results, base, settings):
-    """One row per result, the best on the validation images (without them, the test images) first.
+    """One row per result, sorted by validation accuracy if all have it, else by test errors.
 
-    Errors are compared with those of the base. The difference is left out for runs of settings
-    with several seeds: there, settings are compared.
+    Errors are compared with the base's. Runs in `settings` have no difference, because their
+    settings are compared instead.
     """
     compared = {name for group in settings.values() for name in group.values()}
     rows, names = [], varying(results)
@@ -93,7 +93,7 @@ FORMATS |= {"p": "{:.2g}", "errors": "{:.0f}"}
 
 
 def as_text(table):
-    """The table with its numbers as text."""
+    """The table with formatted numbers."""
     text = table.astype(object)
     for name, form in FORMATS.items():
         text[name] = text[name].map(form.format, na_action="ignore")

@@ -1,18 +1,17 @@
-"""Copies of the project for runs: where they are, and what they share with it."""
+"""Temporary copies of the project: their folder, and the settings they share with the project."""
 
 import os
 from pathlib import Path
 
-COPIES = Path(
-    ".dvc/tmp/exps"
-)  # DVC's own place for them; `make doctor` removes those of killed runs
-# A clone without the hooks, templates and restrictions in a user's settings of Git.
+# DVC's folder for copies; `make doctor` removes those of killed runs.
+COPIES = Path(".dvc/tmp/exps")
+# A clone without the hooks, templates and restrictions of the user's Git configuration.
 CLONE = ["git", "-c", "protocol.file.allow=always", "-c", "clone.rejectShallow=false", "clone"]
 CLONE += ["--quiet", "--no-checkout", "--template=", "-c", "core.hooksPath=/dev/null"]
 
 
 def absolute_mirror():
-    """MNIST_MIRROR for a run in another folder; {} if it is not set."""
+    """MNIST_MIRROR as an absolute path, for runs in other folders; {} if it is not set."""
     mirror = os.environ.get("MNIST_MIRROR")
     if not mirror:
         return {}
@@ -21,7 +20,7 @@ def absolute_mirror():
 
 
 def cache_settings():
-    """DVC's options for a clone that shares the cache and its file permissions."""
+    """DVC options for sharing the cache and its file permissions with a clone."""
     from dvc.repo import Repo  # here, because local workers load this file too
 
     with Repo() as repo:

@@ -1,4 +1,4 @@
-"""Compare results with committed ones: a row per metric with its tolerance and a verdict."""
+"""Compare results with committed ones: one row per metric with tolerance and verdict."""
 
 import json
 import re
@@ -11,8 +11,8 @@ PLOTS = "reports/plots/"
 
 
 def name_values(value, name=""):
-    """Yield (dotted name, number) for nested metrics. A row of a list is named after its first
-    value if that is a string, else after its index.
+    """Yield (dotted name, number) for nested metrics. List rows are named by their first value if
+    it is a string, else by their index.
     """
     if isinstance(value, list):
         value = {name_row(row, i): row for i, row in enumerate(value)}
@@ -30,7 +30,7 @@ def name_row(row, i):
 
 
 class Results:
-    """Metrics and MD5s of some sections; read(path) returns the bytes of a file."""
+    """Metrics and MD5s of some sections; read(path) returns the content of a file."""
 
     def __init__(self, sections, read):
         found = {s: json.loads(read(f"reports/metrics/{s}.json")) for s in sections}
@@ -50,7 +50,7 @@ class Results:
             self.test_images = len(json.loads(read(f"{PLOTS}predictions.json"))["rows"])
 
     def sample_size(self, name):
-        """The number of images or starts behind a metric."""
+        """The number of images or random starts from which a metric is computed."""
         if name.startswith("xor."):
             starts = self.made["xor"]["params"]["starts"]
             solved = self.values["xor.xor_solved"]
@@ -65,7 +65,7 @@ class Results:
 
 
 def tabulate(committed, here):
-    """A row per metric and file of images: both values, the tolerance and the verdict."""
+    """One row per metric and per image file: both values, the tolerance and the verdict."""
     inputs = [results.made.get("evaluate", {}).get("reads") for results in (committed, here)]
     same_network = inputs[0] == inputs[1]
     rows = []
@@ -73,7 +73,7 @@ def tabulate(committed, here):
         old, new = committed.values.get(name), here.values.get(name)
         tolerance, verdict = "", "missing"
         if None not in (old, new):
-            # The same network on the same images differs by rounding alone.
+            # With the same network and images, only rounding differs.
             rule = rounding if name.startswith("evaluate.") and same_network else rule_of(name)
             tolerance = rule(old, committed.sample_size(name))
             close = abs(new - old) <= tolerance
@@ -86,7 +86,7 @@ def tabulate(committed, here):
 
 
 def summarize(table, machine):
-    """The verdict in one line, and whether all metrics are within their tolerances."""
+    """(One-line verdict, whether all metrics are within their tolerances)."""
     good = table["verdict"].isin(["identical", "within"])
     where = f"; {machine['precision']} on {machine['device']}" if machine else ""
     counts = f"{good.sum()} of {len(table)} within tolerance"

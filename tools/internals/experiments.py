@@ -17,9 +17,9 @@ SAME = ("images", "precision", "device", "threads", "torch")
 
 
 def name_of(overrides):
-    """The experiment name of some overrides: train.lr=0.1, train.seed=3 → lr=0.1,seed=3.
+    """The experiment name for overrides, in any order: train.lr=0.1, train.seed=3 → lr=0.1,seed=3.
 
-    It does not depend on their order. Characters that Git does not allow in names become dashes.
+    Characters not allowed in Git references become dashes.
     """
     short = ",".join(sorted(override.lstrip("+").removeprefix("train.") for override in overrides))
     return re.sub(r"[^\w.,=+-]+|\.\.+", "-", short).strip(".-") or "default"
@@ -31,14 +31,14 @@ def reference_of(name, commit):
 
 
 def experiments_of(commit):
-    """Name to reference of the experiments of a commit, sorted by name."""
+    """The experiments of a commit: name to reference, sorted by name."""
     prefix = reference_of("", commit)
     names = git("for-each-ref", "--format=%(refname)", prefix).split()
     return {name.removeprefix(prefix): name for name in names}
 
 
 def read_params(revision):
-    """All parameters of a revision; None if its params.yaml cannot be read."""
+    """All parameters of a revision; None if its params.yaml is missing or invalid."""
     try:
         return yaml.load(content_of(revision, str(PARAMS)), Loader)  # noqa: S506
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError):
@@ -46,22 +46,22 @@ def read_params(revision):
 
 
 def flat(params):
-    """Dotted name to value; an empty list or mapping is its text."""
+    """Dotted name to value; empty lists and mappings become strings."""
     members = flatten(params if isinstance(params, dict) else {})
     return {name: str(v) if isinstance(v, dict | list) else v for name, v in members}
 
 
 def fingerprint(params, *without):
-    """The parameters as a hashable value, except for some; 1 and 1.0 are equal."""
+    """The parameters except `without`, as a hashable value; 1 and 1.0 are equal."""
     return frozenset((name, v) for name, v in flat(params).items() if name not in without)
 
 
 def find_problem(revision, sections=("data", *METRICS)):
-    """Why a revision's results do not belong to its parameters, in one line; None if they do."""
+    """A one-line reason if a revision's results do not match its parameters, else None."""
 
     def digest(path):
         if path.startswith("data/"):
-            return None  # DVC alone tracks it
+            return None  # tracked by DVC, not by Git
         return hashlib.md5(content_of(revision, path), usedforsecurity=False).hexdigest()
 
     try:
@@ -73,7 +73,7 @@ def find_problem(revision, sections=("data", *METRICS)):
 
 
 def metrics_of(revision):
-    """Headline metrics, machine and number of training images of a revision, name to value."""
+    """Headline metrics, machine and number of training images of a revision: name to value."""
     metrics = {}
     for section in METRICS:
         metrics |= json.loads(content_of(revision, metrics_path(section)))
@@ -82,10 +82,10 @@ def metrics_of(revision):
 
 
 def find_results(runs, commit):
-    """The metrics of the runs that a commit's experiments already hold, and what blocks others.
+    """Existing results of runs, and errors of blocked runs: two dicts by run name.
 
-    An experiment counts for a run by its parameters, whatever its name. A run without results is
-    blocked if another experiment has its name. Both are dicts by the name of the run.
+    Runs are matched with the commit's experiments by parameters, not by name. A run without results
+    is blocked if an experiment with other parameters or invalid results has its name.
     """
     by_params, names = {}, {}
     for name, revision in experiments_of(commit).items():
@@ -108,13 +108,13 @@ def find_results(runs, commit):
 
 
 def mixed(metrics):
-    """The metrics in SAME that differ between runs: name to values."""
+    """The metrics in SAME with different values between runs: name to values."""
     found = {name: sorted({str(run.get(name)) for run in metrics}) for name in SAME}
     return {name: values for name, values in found.items() if len(values) > 1}
 
 
 def refuse_edits():
-    """RunError on uncommitted edits of code or parameters: the runs are of the last commit."""
+    """RunError on uncommitted edits of code or parameters, because runs use the last commit."""
     files = ("params.yaml", "dvc.yaml", "stages", "*?.dvc")
     if edited := git("diff", "--name-only", "--relative", "HEAD", "--", *files):
         files = ", ".join(edited.splitlines())

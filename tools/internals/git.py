@@ -1,4 +1,4 @@
-"""Git: commits, files of commits, and how a command ends."""
+"""Git commits and their files, and error handling of the commands."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 class RunError(RuntimeError):
-    """An error that ends a command; str() is the line to show."""
+    """An error that ends a command; str() is the one-line message."""
 
 
 @contextmanager
 def exit_on_user_error():
-    """End the process on a RunError with its text and status 1, on Ctrl-C with status 130."""
+    """Exit on a RunError with its message and status 1, on Ctrl-C with status 130."""
     clear_git_variables()
     try:
         yield
@@ -25,8 +25,8 @@ def exit_on_user_error():
 
 
 def clear_git_variables():
-    """Remove the variables that Git sets for hooks: they name another repository."""
-    bare = {"PATH": os.environ["PATH"]}  # some values of these variables make every command fail
+    """Remove the variables that Git sets for hooks, because they select another repository."""
+    bare = {"PATH": os.environ["PATH"]}  # some values of the variables break every command
     names = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], env=bare, text=True)
     for name in ("GIT_NAMESPACE", *names.split()):
         os.environ.pop(name, None)
@@ -47,26 +47,26 @@ def current_commit():
     """The hash of HEAD; RunError outside a repository with a commit."""
     commit = commit_of("HEAD")
     if commit is None:
-        raise RunError("no commit here: experiments belong to a commit")
+        raise RunError("not a Git repository with a commit: experiments belong to a commit")
     return commit
 
 
 @lru_cache(maxsize=1)
 def start_reader(folder):
-    """One `git cat-file` process for all files: a process per file takes 5 ms."""
+    """One `git cat-file` process for all files: a process per file would take 5 ms each."""
     command = ["git", "cat-file", "--batch"]
     return subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def content_of(revision, path):
-    """The bytes of a file in a revision, relative to the current folder; FileNotFoundError."""
+    """The bytes of a file in a revision, or FileNotFoundError; path is relative to the cwd."""
     reader = start_reader(Path.cwd())
     try:
         if "\n" in str(path):
             raise ValueError
         reader.stdin.write(f"{revision}:./{path}\n".encode())
         reader.stdin.flush()
-        size = int(reader.stdout.readline().split()[-1])  # "missing" is no number
+        size = int(reader.stdout.readline().split()[-1])  # "missing" raises ValueError
     except (OSError, ValueError, IndexError):
         raise FileNotFoundError(f"{path}: not in {revision}") from None
     return reader.stdout.read(size + 1)[:-1]

@@ -1,7 +1,7 @@
 """Compare the content of DVC's cache with its checksums.
 
-Each check yields a line for each damaged file, and the function that deletes it. `dvc repro` or
-`dvc pull` restores it.
+Each check yields one line per damaged file and a function to delete it. `dvc repro` or `dvc pull`
+restores the file.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ def cache_folder():
 
 
 def cache():
-    """Objects whose MD5 is not their name. DVC itself does not check it."""
+    """Cache objects whose MD5 differs from their name. DVC does not check this."""
     for path in sorted(cache_folder().glob("files/md5/*/*")):
         name = path.parent.name + path.name.removesuffix(".dir")
         with open(path, "rb") as file:
@@ -30,17 +30,17 @@ def cache():
 
 
 def run_cache():
-    """Entries of the run cache: a folder for each stage with its inputs, a record for each run.
+    """Run-cache entries: one folder per stage and inputs, with one record per run.
 
-    The name of a record is the SHA-256 of its content without sizes. `dvc repro` fails at a record
-    that is truncated but still valid YAML, and at a folder without records.
+    The name of a record is the SHA-256 of its content without sizes. `dvc repro` fails on truncated
+    records that are still valid YAML, and on folders without records.
     """
     runs = cache_folder() / "runs"
     for path in sorted(path for path in runs.glob("*/*/*") if not is_sound(path)):
         yield f"{path}: damaged; its stage reruns if needed", path.unlink
     for folder in sorted(runs.glob("*/*")):
         if all(not is_sound(path) for path in folder.iterdir()):
-            yield f"{folder}: has no record of a run, so DVC fails", folder.rmdir
+            yield f"{folder}: contains no run record, so DVC fails", folder.rmdir
 
 
 def is_sound(record):

@@ -1,6 +1,6 @@
-"""What a killed Git, DVC or stage leaves behind.
+"""Leftovers of killed Git, DVC and stage processes.
 
-Each check yields a line for each finding, and the function that fixes it, or None.
+Each check yields one line per finding and a function to fix it, or None.
 """
 
 import os
@@ -20,10 +20,10 @@ TRAINING = Path(".dvc/tmp/training")
 
 
 def head():
-    """A detached HEAD: `dvc exp run` detaches it during a run, so a kill leaves it detached.
+    """A detached HEAD: `dvc exp run` detaches HEAD during a run, so a kill leaves it detached.
 
-    DVC checks out the last commit of the branch and may add its own commit, so going back to the
-    branch changes no file. Users who detach HEAD check out another commit.
+    DVC checks out the last commit of the branch and may add its own commit, so returning to the
+    branch changes no file. Users detach HEAD by checking out another commit.
     """
     if git("symbolic-ref", "--quiet", "HEAD") or commit_of("HEAD") is None:
         return
@@ -35,7 +35,7 @@ def head():
     branch, tip = f"refs/heads/{found[1]}", found[2]
     if tip == commit_of(branch) and tip in (commit_of("HEAD"), commit_of("HEAD^")):
         yield (
-            f"HEAD is on no branch: it goes back to {found[1]}",
+            f"HEAD is detached: return to {found[1]}",
             lambda: git("symbolic-ref", "-m", "doctor: back on its branch", "HEAD", branch),
         )
 
@@ -52,7 +52,7 @@ def references():
 
 
 def git_locks():
-    """Lock files of Git, in this worktree's Git folder and in the common one."""
+    """Git's lock files in this worktree's Git folder and in the common one."""
     names = ("--git-dir", "--git-common-dir")
     found = (git("rev-parse", "--path-format=absolute", name) or ".git" for name in names)
     paths = {path for folder in found for place in GIT_LOCKS for path in Path(folder).glob(place)}
@@ -64,25 +64,25 @@ def git_locks():
 
 
 def dvc_locks():
-    """Lock files of DVC whose processes have ended, or that are damaged."""
+    """DVC's lock files, if they are damaged or their processes have ended."""
     for path in filter(Path.exists, RWLOCKS):
         owners = owners_of(path)
         if owners is None and (reason := in_use(path)):
             yield f"{path}: half-written, left alone, {reason}", None
-        elif owners != set():  # the doctor has found no running DVC
+        elif owners != set():  # the doctor has already checked that no DVC process runs
             reason = "left by processes that have ended" if owners else "half-written"
             yield f"{path}: {reason}", path.unlink
 
 
 def copies():
-    """Folders in which `dvc exp run --temp`, the queue or `make verify` ran."""
+    """Temporary copies of `dvc exp run --temp`, the queue and `make verify`."""
     for folder in sorted(COPIES.glob("tmp*")):
         if folder.is_dir():
             yield f"{folder}: copy of a killed experiment", lambda f=folder: shutil.rmtree(f)
 
 
 def partial_files():
-    """Half-written files, and damaged checkpoints that a training run has moved aside."""
+    """Half-written files, and damaged checkpoints renamed by a training run."""
     folders = (Path("data"), Path("reports"), TRAINING)
     for path in sorted(path for folder in folders for path in folder.rglob(".*.part")):
         yield f"{path}: half-written", path.unlink

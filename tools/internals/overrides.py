@@ -1,4 +1,4 @@
-"""Overrides of parameters, as `dvc exp run -S` takes them: their combinations and their effect."""
+"""Combinations and effects of parameter overrides in the syntax of `dvc exp run -S`."""
 
 import json
 from copy import deepcopy
@@ -22,7 +22,7 @@ class Run(NamedTuple):
 
 
 def override(params, overrides):
-    """The parameters that `dvc exp run -S` makes of some, as dvc.utils.hydra.apply_overrides."""
+    """The parameters after overrides, equivalent to dvc.utils.hydra.apply_overrides."""
     from dvc.utils.hydra import to_hydra_overrides
 
     params = deepcopy(params)
@@ -43,9 +43,9 @@ def override(params, overrides):
 
 
 def expand(settings, commit):
-    """Name to Run of every combination of lists and ranges, as Hydra's own sweeper forms them.
+    """Every combination of lists and ranges, in the order of Hydra's sweeper: name to Run.
 
-    RunError if one is invalid by params.schema.json, before any run starts.
+    RunError if a combination violates params.schema.json.
     """
     from dvc.exceptions import DvcException  # here, because local workers load this file too
     from dvc.utils.hydra import get_hydra_sweeps
@@ -68,7 +68,7 @@ def expand(settings, commit):
                     raise RunError(f"{name}: {place}: {error.message}")
             unseeded = [o for o in overrides if o.lstrip("+").partition("=")[0] != "train.seed"]
             if name in runs:
-                raise RunError(f"{name}: two combinations would have this name")
+                raise RunError(f"{name}: two combinations have this name")
             runs[name] = Run(overrides, params, name_of(unseeded))
     except (DvcException, HydraException) as error:
         raise RunError(": ".join(str(error).splitlines()[:2])) from None

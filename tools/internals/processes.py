@@ -1,4 +1,4 @@
-"""Find the processes that run in this repository, and the lock files that they use."""
+"""Find processes running in this repository, and the lock files they use."""
 
 import json
 import re
@@ -13,20 +13,20 @@ from internals.git import git
 
 AT_WORK = re.compile(r"(.*/)?(dvc|dvc/__main__\.py|stages/\w+\.py|tools/sweep\.py)")
 TOOLS = ("git", "dvc", "python")
-# DVC's lock files: JSON with the processes that read and write each path.
+# DVC's lock files: JSON with the reading and writing processes of each path.
 RWLOCKS = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock")
-MINIMUM_AGE = 300  # seconds; the doctor does not remove a younger lock file of Git
+MINIMUM_AGE = 300  # seconds; the doctor keeps younger lock files of Git
 
 
 def repository_of(folder):
-    """The Git folder that all worktrees of a repository share; .dvc without Git."""
+    """The Git folder shared by all worktrees of a repository; without Git, the .dvc folder."""
     shared = git("-C", str(folder), "rev-parse", "--path-format=absolute", "--git-common-dir")
     around = (parent / ".dvc" for parent in (folder, *folder.parents))
     return shared or next((str(path) for path in around if path.is_dir()), None)
 
 
 def is_tool(process):
-    """Whether a process is Git, DVC, a stage or a sweep. One with a hidden command line may be."""
+    """Whether a process is, or with a hidden command line may be, Git, DVC, a stage or a sweep."""
     program, *arguments = process.info["cmdline"] or [process.info["name"] or "git"]
     name = Path(program).name
     if process.info["cmdline"] is None:
@@ -37,8 +37,8 @@ def is_tool(process):
 
 
 def at_work():
-    """Yield a line for each process of Git, DVC, a stage or a sweep in this repository: in any
-    worktree, because they share references, or in a copy. An unreadable process counts.
+    """Yield one line per running Git, DVC, stage or sweep process of this repository, including its
+    worktrees, which share references, and its copies. Unreadable processes count as running.
     """
     ours = repository_of(Path.cwd())
     for process in psutil.process_iter(["cmdline", "name", "status"]):
@@ -50,19 +50,19 @@ def at_work():
         except psutil.NoSuchProcess:
             continue
         except (psutil.Error, OSError):
-            yield f"process {process.pid} may be at work here, its folder cannot be read: {command}"
+            yield f"process {process.pid} may be running here, its folder is unreadable: {command}"
             continue
         if repository_of(folder) == ours:
-            yield f"process {process.pid} is at work here: {command}"
+            yield f"process {process.pid} is running here: {command}"
     for path in rwlocks():
         for pid in owners_of(path) or ():
             with suppress(psutil.Error, OSError):  # a later process may reuse the PID
                 if psutil.Process(pid).create_time() <= path.stat().st_mtime:
-                    yield f"process {pid} is at work here: it holds {path}"
+                    yield f"process {pid} is running here: it holds {path}"
 
 
 def rwlocks():
-    """The existing lock files of DVC in all worktrees."""
+    """DVC's existing lock files in all worktrees."""
     listed = (git("worktree", "list", "--porcelain") or "").splitlines()
     tops = [line.removeprefix("worktree ") for line in listed if line.startswith("worktree ")]
     places = {Path.cwd(), *(Path(top, git("rev-parse", "--show-prefix")) for top in tops)}
@@ -70,7 +70,7 @@ def rwlocks():
 
 
 def owners_of(rwlock):
-    """The PIDs in a lock file of DVC, or None if it is damaged."""
+    """The PIDs in one of DVC's lock files, or None if it is damaged."""
     try:
         held = json.loads(rwlock.read_text())
         readers = [info for infos in held.get("read", {}).values() for info in infos]
@@ -80,8 +80,8 @@ def owners_of(rwlock):
 
 
 def in_use(path):
-    """Why a lock file must stay, or None: it is young, or a process has it open, or may have it
-    open (an unreadable Python, Git or DVC of the same user).
+    """The reason to keep a lock file, or None: it is recent, or a process has it open, or an
+    unreadable Python, Git or DVC process of the same user may have it open.
     """
     with suppress(FileNotFoundError):
         if time.time() - path.stat().st_mtime < MINIMUM_AGE:
@@ -95,5 +95,5 @@ def in_use(path):
             except (psutil.Error, OSError):
                 own = process.uids().effective == path.stat().st_uid
                 if own and process.name().startswith(TOOLS):
-                    return f"process {process.pid} may have it open, but is not readable"
+                    return f"process {process.pid} may have it open, but is unreadable"
     return None

@@ -1,4 +1,4 @@
-"""reports/seeds.json: name of a setting to statistics of its runs with seeds 1 to N."""
+"""Read and write reports/seeds.json: setting to statistics of its runs with seeds 1 to N."""
 
 import json
 import statistics
@@ -13,7 +13,7 @@ SEEDS = Path("reports/seeds.json")
 
 
 def read_seeds():
-    """The entries by name; {} without the file. RunError if the file is damaged."""
+    """The entries by setting; {} if there is no file, RunError if it is damaged."""
     try:
         return json.loads(SEEDS.read_text()) if SEEDS.exists() else {}
     except ValueError as error:
@@ -38,7 +38,7 @@ def describe(commit, runs):
 
 
 def seed_deviations():
-    """The standard deviation of test errors between seeds, per entry, in words; or None."""
+    """The standard deviation of test errors between seeds, per entry, as text or None."""
     entries = {name: entry["errors"] for name, entry in read_seeds().items()}
     described = [
         f"{statistics.stdev(errors):.1f} for {name} (n = {len(errors)})"

@@ -11,8 +11,8 @@ MEASURES = {"val_acc": "validation", "accuracy": "test"}
 def summarise(settings):
     """One row per setting, in percent; `settings` is name to {seed: fraction}.
 
-    The difference to the first setting is paired by seed; its 95 % interval is Student's t for the
-    number of common seeds. Columns without values are left out.
+    The difference from the first setting is paired by seed, with a 95 % interval from Student's t
+    over the common seeds. Empty columns are omitted.
     """
     columns = {name: 100 * pd.Series(values, dtype=float) for name, values in settings.items()}
     base, rows = next(iter(columns.values())), []
@@ -35,7 +35,7 @@ def summarise(settings):
 
 
 def tabulate_settings(settings):
-    """(title, table) of each measure that all runs have; `settings` is name to {seed: metrics}."""
+    """(title, table) per measure available in all runs; `settings` is name to {seed: metrics}."""
     for measure, images in MEASURES.items():
         values = {
             setting: {seed: metrics.get(measure) for seed, metrics in runs.items()}
@@ -48,10 +48,10 @@ def tabulate_settings(settings):
 def compare_errors(base, other):
     """The difference in errors of two networks on the same images, its 95 % interval, and p.
 
-    base and other (n,) mark the misclassified images. b errors of base are correct in other, c
-    errors are new. The interval of c - b is the normal approximation; p is McNemar's exact test
-    (1947): without a difference, b is binomial(b + c, ½). Both hold for these two networks, not
-    for their settings: two seeds of one setting differ, too.
+    base and other (n,) mark the misclassified images. b images are misclassified by base only, c by
+    other only. The interval of c - b is the normal approximation; p is from McNemar's exact test
+    (1947): under the null hypothesis, b is binomial(b + c, ½). Both apply to these two networks,
+    not to their settings: seeds of one setting differ, too.
     """
     b, c = int((base & ~other).sum()), int((other & ~base).sum())
     half = ndtri(0.975) * sqrt(b + c - (b - c) ** 2 / len(base))

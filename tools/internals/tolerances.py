@@ -1,6 +1,6 @@
-"""How far a metric may differ from its committed value on another machine, and why.
+"""Tolerances for metrics recomputed on another machine, with their derivation.
 
-Each rule maps the committed value and n, the number of images or starts behind it, to a tolerance.
+Each rule maps the committed value and n, the number of images or random starts, to a tolerance.
 """
 
 import re
@@ -14,7 +14,7 @@ def exact(value, n):
 
 
 def rounding(value, n):
-    """Sums of 10,000 float64 terms, printed with 10 significant digits."""
+    """Sums of 10,000 float64 terms, rounded to 10 significant digits."""
     return max(1e-9 * abs(value), 1e-12)
 
 
@@ -24,10 +24,10 @@ def descent(value, n):
 
 
 def proportion(value, n):
-    """The 95 % interval of a difference of two proportions. The seed-to-seed variation is smaller:
+    """The 95 % interval of a difference between two proportions. Seed-to-seed variation is smaller:
     over ten seeds, the standard deviation is 3.1 for 33 errors in 10,000 images.
     """
-    p = (value * n + 1) / (n + 2)  # not 0 for a value of 0 or 1
+    p = (value * n + 1) / (n + 2)  # keeps the tolerance positive for values of 0 and 1
     return Z * sqrt(2 * p * (1 - p) / n)
 
 
@@ -38,15 +38,16 @@ def count(value, n):
 def first_epoch(value, n):
     """0.5 % for MNIST. Threads and precision change the training loss of the first epoch by up to
     0.3 %; a learning rate 10 % higher or lower by 1.5 and 2.2 %; another seed by 2.1 % (standard
-    deviation). It grows with 1/√n for fewer images: on the digits, bfloat16 changes it by 1.6 %.
+    deviation). The tolerance is proportional to 1/√n for fewer images: on the digits, bfloat16
+    changes the loss by 1.6 %.
     """
     return 0.005 * sqrt(max(1, 54_000 / n)) * value
 
 
 def between_seeds(relative_sd):
-    """The 99.9 % interval of a difference of two seeds, from the relative standard deviation over
-    ten seeds on 10,000 images. It grows with 1/√n for fewer images. 99.9 %, because about 70
-    metrics are compared at once.
+    """The 99.9 % interval of a difference between two seeds, from the relative standard deviation
+    over ten seeds on 10,000 images. It is proportional to 1/√n for fewer images. 99.9 %, because
+    about 70 metrics are compared together.
     """
     return lambda value, n: 3.3 * sqrt(2 * max(1, 10_000 / n)) * relative_sd * value
 
