@@ -46,7 +46,7 @@ help:
 	@echo "make pdf          print the page to reports/report.pdf (needs Chromium)"
 	@echo
 	@echo "make why          show changes, outdated stages and their duration"
-	@echo "make compare      compare the experiments of this commit in a table and on a page: RUNS=\"one another\""
+	@echo "make compare      compare the experiments of this commit in a table and on a page: RUNS=\"first second\""
 	@echo "make sweep        run every combination of parameter values: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
 	@echo "make seeds        measure seed-to-seed variation with a sweep over train.seed: N=10 SET=\"-S train.epochs=1\""
 	@echo "make ci-report    run make repro and write the differences from BASE=main to ci-report/"

@@ -112,8 +112,8 @@ def test_a_run_that_ended_before_evaluate_is_reported_and_left_out(repository):
     done = compare(repository, "half", "none", "worse")
     assert [*rows(done.stdout)[0]] == ["this commit", "worse"]
     half, none = done.stderr.splitlines()
-    assert half.startswith("half: left out: reports/metrics/evaluate.json: stale: computed from an")
-    assert none.startswith("none: left out: reports/metrics/train.json: stale: computed with train")
+    assert half.startswith("half: skipped: reports/metrics/evaluate.json: stale: computed from an")
+    assert none.startswith("none: skipped: reports/metrics/train.json: stale: computed with train")
 
 
 def test_settings_with_common_seeds_are_compared_paired_by_seed(computed, tmp_path):

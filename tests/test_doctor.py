@@ -57,7 +57,7 @@ def test_head_goes_back_to_its_branch_after_a_killed_experiment(repository, expe
         git(repository, "commit", "--quiet", "--all", "--message", "dvc: commit experiment")
     found = doctor(repository)
     assert found.returncode == 1
-    assert found.stdout.startswith("HEAD is detached: return to ")
+    assert found.stdout.startswith("HEAD is detached, should be on ")
     assert doctor(repository, "--fix").stdout.splitlines()[0].endswith(": fixed")
     assert git(repository, "symbolic-ref", "HEAD") == branch
     assert git(repository, "rev-parse", "HEAD") == tip
@@ -89,13 +89,13 @@ def test_a_young_or_open_lock_file_stays_and_is_reported(repository, name):
     path.touch()
     done = doctor(repository, "--fix")
     assert done.returncode == 1
-    assert done.stdout.startswith(f".git/{name}: left alone, it is younger than 5 minutes")
+    assert done.stdout.startswith(f".git/{name}: kept, it is younger than 5 minutes")
     assert path.exists()
     make_old(path)
     with open(path):
         done = doctor(repository, "--fix")
     assert done.returncode == 1
-    assert f".git/{name}: left alone, process {os.getpid()} has it open" in done.stdout
+    assert f".git/{name}: kept, process {os.getpid()} has it open" in done.stdout
     assert path.exists()
     assert doctor(repository, "--fix").returncode == 0
     assert not path.exists()

@@ -156,7 +156,7 @@ def test_an_experiment_counts_by_its_parameters_and_not_by_its_name(committed):
     found, blocked = find_results(expand(["train.seed=range(1,5)"], head), head)
     assert found.keys() == {"seed=2", "seed=3"}
     assert blocked == {
-        "seed=1": "left out: it has train.epochs 1, not 2; `dvc exp remove seed=1` and run again"
+        "seed=1": "skipped: it has train.epochs 1, not 2; run `dvc exp remove seed=1` and retry"
     }
 
 
@@ -171,7 +171,7 @@ def test_seeds_of_other_parameters_are_reported_and_left_out(committed):
     done = seeds(committed, "2")
     assert done.returncode == 1
     assert done.stdout.startswith("runs: 2, already present: 1\n")
-    assert done.stderr.startswith("seed=1: left out: it has train.epochs 1, not 2; ")
+    assert done.stderr.startswith("seed=1: skipped: it has train.epochs 1, not 2; ")
     assert not Path("reports/seeds.json").exists()
 
 

@@ -33,7 +33,7 @@ def choose(names, commit):
                 raise RunError(
                     f"the last commit has no valid results ({problem}): run dvc repro and commit"
                 )
-            print(f"{name}: left out: {problem}", file=sys.stderr)
+            print(f"{name}: skipped: {problem}", file=sys.stderr)
             del chosen[name]
     if len(chosen) < 2:
         raise RunError("nothing to compare: run an experiment, `dvc exp run -S train.lr=0.001`")
@@ -44,10 +44,10 @@ def main(names):
     commit = current_commit()
     results = {name: read_result(revision) for name, revision in choose(names, commit).items()}
     for name, result in results.items():
-        for what in ("device", "precision"):
-            found, expected = (r.metrics.get(what) for r in (result, results[BASE]))
+        for metric in ("device", "precision"):
+            found, expected = (r.metrics.get(metric) for r in (result, results[BASE]))
             if found != expected:
-                print(f"{name}: {what} {found}, but {expected} in this commit", file=sys.stderr)
+                print(f"{name}: {metric} {found}, but {expected} in this commit", file=sys.stderr)
     groups = group_by_setting(results, BASE)
     table = tabulate(results, BASE, groups)
     print(as_text(table).to_markdown(index=False, disable_numparse=True))

@@ -44,7 +44,7 @@ def state(folder):
     )
 
 
-def is_as_made(folder):
+def is_unchanged(folder):
     try:
         return (folder / ".git/made").read_bytes() == state(folder)
     except OSError:
@@ -87,7 +87,7 @@ def main():
     with FileLock(".dvc/tmp/demo.lock"):
         if FORMER.exists() and not DEMO.exists():  # killed between the two renames below
             FORMER.rename(DEMO)
-        if DEMO.exists() and not is_as_made(DEMO):
+        if DEMO.exists() and not is_unchanged(DEMO):
             sys.exit("demo/ has changed since make demo: remove it (rm -r demo) or keep it")
         build()
         if DEMO.exists():

@@ -29,8 +29,8 @@ def note_stash():
 
 
 def results():
-    """Conflict markers, and results recorded in dvc.lock under other parameters than their own.
-    Parameters edited since the last run are no finding.
+    """Conflict markers, and results recorded in dvc.lock under the wrong parameters. Parameters
+    edited since the last run are not reported.
     """
     conflict = re.compile("^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
     for path in filter(Path.exists, map(Path, ("dvc.lock", "dvc.yaml", "params.yaml"))):

@@ -79,7 +79,7 @@ def variables():
         cache = Path(os.environ.get("UV_CACHE_DIR") or cache_folder() / "uv")
         cache.mkdir(parents=True, exist_ok=True)
         writable = os.access(cache, os.W_OK)
-    except (OSError, RuntimeError):  # neither HOME nor an account
+    except (OSError, RuntimeError):  # no HOME and no user account
         writable = False
     return found if writable else found | {"UV_NO_CACHE": "1"}
 

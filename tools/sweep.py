@@ -65,7 +65,7 @@ def run_missing(start, missing, commit, jobs):
 
 
 def main(settings, jobs, seeds):
-    from internals.summary import tabulate_settings  # here, because local workers load this file
+    from internals.summary import tabulate_settings  # lazy: local workers load this file
 
     commit, entries = current_commit(), read_seeds()
     refuse_edits()

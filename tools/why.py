@@ -92,12 +92,12 @@ def plan(repo):
     logging.getLogger("dvc").setLevel("INFO")
     # The dry run looks up the inputs of dvc.lock in the cache, so it is wrong about changed inputs.
     repo.reproduce(dry=True, on_error="ignore")
-    said = [record.getMessage() for record in messages.buffer]
+    lines = [record.getMessage() for record in messages.buffer]
     status, graph, steps = repo.status(check_updates=False), repo.index.graph, {}
     for target in repo.stage.collect("dvc.yaml"):
         for stage in dfs_postorder_nodes(graph, target):
             name = stage.addressing
-            restorable = any(text.startswith(f"Stage '{name}' is cached") for text in said)
+            restorable = any(text.startswith(f"Stage '{name}' is cached") for text in lines)
             read = [steps[other.addressing] for other in graph[stage]]
             steps[name] = judge(stage, read, status.get(name, []), restorable)
     return [*steps.values()]
@@ -123,11 +123,11 @@ def join(texts, most=3):
 
 def sum_up(steps):
     """Summarise all steps in one line."""
-    of = {step.verdict: [s for s in steps if s.verdict == step.verdict] for step in steps}
-    if FAILS in of:
-        return f"dvc repro fails at {of[FAILS][0].stage.addressing}"
-    verdicts = [verdict for verdict in (DATA, OUTDATED, UNSURE, RESTORED) if verdict in of]
-    parts = [f"{len(of[verdict])} {verdict}{duration(*of[verdict])}" for verdict in verdicts]
+    groups = {step.verdict: [s for s in steps if s.verdict == step.verdict] for step in steps}
+    if FAILS in groups:
+        return f"dvc repro fails at {groups[FAILS][0].stage.addressing}"
+    verdicts = [verdict for verdict in (DATA, OUTDATED, UNSURE, RESTORED) if verdict in groups]
+    parts = [f"{len(groups[v])} {v}{duration(*groups[v])}" for v in verdicts]
     return f"dvc repro: {'; '.join(parts)}" if parts else "nothing changed: dvc repro runs nothing"
 
 

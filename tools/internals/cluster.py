@@ -18,7 +18,7 @@ import clone  # top-level, because workers import it by this name
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # Dask sets all to 1
 # Workers ignore Ctrl-C, which reaches all processes of a terminal: the sweep stops them itself.
-DEAF = """
+IGNORE_INTERRUPT = """
 import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 logging.getLogger("distributed.worker.state_machine").setLevel("ERROR")
@@ -45,7 +45,7 @@ def connected(jobs, count):
                     threads_per_worker=1,
                     host="127.0.0.1",
                     dashboard_address="127.0.0.1:0",
-                    preload=[DEAF],
+                    preload=[IGNORE_INTERRUPT],
                 ) as cluster,
                 Client(cluster) as client,
             ):

@@ -46,16 +46,16 @@ function makeTable() {
     const button = createElement("button", { type: "button" }, head.textContent);
     head.replaceChildren(button);
     button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
+      const descending = head.getAttribute("aria-sort") === "ascending";
       for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      head.setAttribute("aria-sort", descending ? "descending" : "ascending");
       const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
       const empty = (text) => ["", "None", "nan"].includes(text);
       const rows = [...body.rows].sort((one, other) => {
         const [a, b] = [value(one), value(other)];
         if (empty(a) || empty(b)) return empty(a) - empty(b); // empty cells stay at the end
         const order = isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
-        return down ? -order : order;
+        return descending ? -order : order;
       });
       body.append(...rows);
     });
@@ -143,8 +143,8 @@ function makeScatter(name, values) {
     const box = picture.getBoundingClientRect();
     const zoom = host.clientWidth / box.width;
     const [atX, atY] = [zoom * (event.clientX - box.left), zoom * (event.clientY - box.top)];
-    const far = (run) => Math.hypot(across(values[run]) - atX, down(runs[run].accuracy) - atY);
-    move(order.reduce((best, run, k) => (far(run) < far(order[best]) ? k : best), 0));
+    const distance = (run) => Math.hypot(across(values[run]) - atX, down(runs[run].accuracy) - atY);
+    move(order.reduce((best, run, k) => (distance(run) < distance(order[best]) ? k : best), 0));
   });
   for (const name of ["pointerleave", "blur"]) picture.addEventListener(name, () => move(-1));
   picture.addEventListener("keydown", (event) => {
@@ -180,8 +180,8 @@ function showImages() {
         if (found !== null && (other < 0 || run === other || run === base)) classes.set(found, [...(classes.get(found) ?? []), runs[run].name]);
       });
       for (const [found, names] of [...classes].sort((one, two) => two[1].length - one[1].length)) {
-        const who = names.length > 2 ? `${names.length} runs` : names.join(", ");
-        item.append(createElement("span", { class: "note", title: names.join(", ") }, `${found}: ${who}`));
+        const shortened = names.length > 2 ? `${names.length} runs` : names.join(", ");
+        item.append(createElement("span", { class: "note", title: names.join(", ") }, `${found}: ${shortened}`));
       }
       return item;
     }));

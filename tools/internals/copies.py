@@ -21,7 +21,7 @@ def absolute_mirror():
 
 def cache_settings():
     """DVC options for sharing the cache and its file permissions with a clone."""
-    from dvc.repo import Repo  # here, because local workers load this file too
+    from dvc.repo import Repo  # lazy: local workers load this file
 
     with Repo() as repo:
         config, folder = repo.config["cache"], repo.cache.local_cache_dir

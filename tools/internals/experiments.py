@@ -103,7 +103,7 @@ def find_results(runs, commit):
                 found, expected = dict(names[name] - wanted), dict(wanted - names[name])
                 different = [f"{p} {found.get(p)}, not {expected.get(p)}" for p in found | expected]
                 problem = f"it has {'; '.join(different)}" if different else problem
-                blocked[name] = f"left out: {problem}; `dvc exp remove {name}` and run again"
+                blocked[name] = f"skipped: {problem}; run `dvc exp remove {name}` and retry"
     return results, blocked
 
 

@@ -35,7 +35,7 @@ def head():
     branch, tip = f"refs/heads/{found[1]}", found[2]
     if tip == commit_of(branch) and tip in (commit_of("HEAD"), commit_of("HEAD^")):
         yield (
-            f"HEAD is detached: return to {found[1]}",
+            f"HEAD is detached, should be on {found[1]}",
             lambda: git("symbolic-ref", "-m", "doctor: back on its branch", "HEAD", branch),
         )
 
@@ -58,7 +58,7 @@ def git_locks():
     paths = {path for folder in found for place in GIT_LOCKS for path in Path(folder).glob(place)}
     for path in sorted(Path(os.path.relpath(path)) for path in paths):
         if reason := in_use(path):
-            yield f"{path}: left alone, {reason}", None
+            yield f"{path}: kept, {reason}", None
         else:
             yield f"{path}: left by a Git process that has ended", path.unlink
 
@@ -68,7 +68,7 @@ def dvc_locks():
     for path in filter(Path.exists, RWLOCKS):
         owners = owners_of(path)
         if owners is None and (reason := in_use(path)):
-            yield f"{path}: half-written, left alone, {reason}", None
+            yield f"{path}: half-written, kept, {reason}", None
         elif owners != set():  # the doctor has already checked that no DVC process runs
             reason = "left by processes that have ended" if owners else "half-written"
             yield f"{path}: {reason}", path.unlink

@@ -47,7 +47,7 @@ def expand(settings, commit):
 
     RunError if a combination violates params.schema.json.
     """
-    from dvc.exceptions import DvcException  # here, because local workers load this file too
+    from dvc.exceptions import DvcException  # lazy: local workers load this file
     from dvc.utils.hydra import get_hydra_sweeps
     from hydra.errors import HydraException
     from jsonschema import Draft202012Validator
