@@ -12,7 +12,7 @@ LOGNAME ?= $(firstword $(shell id -un 2> /dev/null || id -u))
 export LOGNAME
 
 READY := setup
-# Stages run `python` from PATH. It gets the resolved path, because a later set-up may replace the link .venv.
+# DVC finds `python` in PATH. This is the resolved path, because a later set-up may replace the link .venv.
 ACTIVE := PATH="$$(cd .venv/bin && pwd -P):$$PATH"
 FORMATTED := stages tools tests benchmarks
 # Two workers with one thread each.
@@ -105,8 +105,8 @@ repro: $(READY)
 verify: $(READY)
 	@$(ACTIVE) python tools/verify.py $(if $(filter 1,$(QUICK)),--quick)
 
-# A new profile, because Chromium prints nothing if another process uses its profile. No sandbox for
-# root, the usual user in containers, because Chromium refuses to start with one.
+# Chromium prints nothing if another process uses the same profile, so it gets a new one. Its sandbox
+# does not work for root, the usual user in containers.
 pdf:
 	@test -n "$(CHROMIUM)" || { echo "make pdf needs Chromium or Chrome: apt install chromium, \
 	brew install --cask google-chrome, or make pdf CHROMIUM=/path/to/it"; exit 1; }

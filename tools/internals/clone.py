@@ -41,8 +41,8 @@ def call(command, folder, environment, wanted):
 
 
 def execute(name, overrides, reference, commit, project, variables):
-    """Run the pipeline up to `evaluate`; return (Git bundle of the experiment or None, error or
-    None).
+    """Run the pipeline up to `evaluate`; return a Git bundle of the experiment and an error, each
+    possibly None.
 
     `project` contains the `folder` of the sweep (possibly a `subfolder` of Git's `root`), the
     options of its DVC `cache`, a folder for `copies`, Git's `origin`, and the `clone` command. A

@@ -50,8 +50,8 @@ def compare_errors(base, other):
 
     base and other (n,) mark the misclassified images. b images are misclassified by base only, c by
     other only. The interval of c - b is the normal approximation; p is from McNemar's exact test
-    (1947): under the null hypothesis, b is binomial(b + c, ½). Both apply to these two networks,
-    not to their settings: seeds of one setting differ, too.
+    (1947): under the null hypothesis, b is binomial(b + c, ½). Both compare these two networks,
+    not their settings: seeds of one setting differ, too.
     """
     b, c = int((base & ~other).sum()), int((other & ~base).sum())
     half = ndtri(0.975) * sqrt(b + c - (b - c) ** 2 / len(base))

@@ -46,8 +46,8 @@ def first_epoch(value, n):
 
 def between_seeds(relative_sd):
     """The 99.9 % interval of a difference between two seeds, from the relative standard deviation
-    over ten seeds on 10,000 images. It is proportional to 1/√n for fewer images. 99.9 %, because
-    about 70 metrics are compared together.
+    over ten seeds on 10,000 images. It is proportional to 1/√n for fewer images. The level
+    is 99.9 %, because about 70 metrics are compared together.
     """
     return lambda value, n: 3.3 * sqrt(2 * max(1, 10_000 / n)) * relative_sd * value
 
