@@ -1,4 +1,4 @@
-"""The network, its training run and its outputs."""
+"""The network, its training runs and their outputs."""
 
 import pandas as pd
 import pytest
@@ -17,7 +17,7 @@ from training.data import read_splits, shuffled_batches
 
 
 def assignments_layers():
-    """The assignment's description, layer by layer, as (name, module)."""
+    """The layers described in the assignment, as (name, module)."""
     channels = [1, 32, 32, 64]
     for block in (1, 2, 3):
         before, after = channels[block - 1 : block + 1]
@@ -58,7 +58,7 @@ def test_folding_batch_norm_keeps_the_logits():
     model = DigitClassification().to(memory_format=torch.channels_last)
     pixels = scale(torch.randint(0, 256, (64, 28, 28), dtype=torch.uint8))
     for _ in range(20):
-        model(pixels)  # statistics other than 0 and 1
+        model(pixels)  # change the running statistics from 0 and 1
     with torch.no_grad():
         expected = model.eval()(pixels)
         torch.testing.assert_close(fold_batch_norm(model)(pixels), expected, atol=1e-5, rtol=1e-5)
@@ -72,7 +72,7 @@ def test_predicting_keeps_the_running_statistics_and_the_mode():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_training_learns_easy_classes_and_gives_equal_bytes_twice(images, written):
+def test_training_learns_easy_classes_and_a_second_run_gives_equal_bytes(images, written):
     metrics = train(epochs=4)
     first = written()
     train(epochs=4)
@@ -82,7 +82,7 @@ def test_training_learns_easy_classes_and_gives_equal_bytes_twice(images, writte
     assert {f"{s}_{v}" for s in ("train", "val", "test") for v in ("loss", "acc")} < {*history}
     assert history["test_acc"].iloc[-1] > 0.9
     assert metrics["val_acc"] == pytest.approx(history["val_acc"].iloc[-1])
-    # The history's last training loss is the mean over an epoch, not that of the final network.
+    # The last training loss in the history is a mean over the epoch, not of the final network.
     training, validation = metrics["splits"]
     assert training["accuracy"] > 0.9
     assert training["loss"] < history["train_loss"].iloc[-1]
@@ -143,7 +143,7 @@ def test_compiled_training_has_the_losses_of_eager_training(images, compiler):
 
 
 @pytest.mark.slow
-def test_compiling_without_a_compiler_is_an_error_in_one_line(images, start):
+def test_compiling_without_a_compiler_is_reported_in_one_line(images, start):
     missing = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(images / "cache")}
     process = start(compile=True, environment=missing)
     _, errors = process.communicate(timeout=300)

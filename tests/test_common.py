@@ -1,4 +1,4 @@
-"""Errors in parameters and files: one line that names the cause, and no loss of data."""
+"""Errors in parameters and files are reported in one line and lose no data."""
 
 import os
 import re
@@ -20,8 +20,8 @@ from common.params import Loader, validate
 from common.stage import exit_on_user_error, run
 
 
-def stopped_line(capsys, status=2):
-    """Run `surfaces` and return the line with which it ends."""
+def error_line(capsys, status=2):
+    """Run `surfaces` and return its error message, one line."""
     with pytest.raises(SystemExit) as stopped:
         run(surfaces.main, section="surfaces")
     assert stopped.value.code == status
@@ -37,7 +37,7 @@ def change(changes):
     Path("params.yaml").write_text(yaml.safe_dump(params))
 
 
-WRONG = [
+INVALID = [
     ({"points": 1}, "surfaces.points: should be greater than or equal to 2, got 1"),
     ({"points": True}, "surfaces.points: should be a valid integer, got True"),
     ({"points": "3"}, "surfaces.points: should be a valid integer, got '3'"),
@@ -56,22 +56,20 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "line"), WRONG)
-def test_a_wrong_parameter_is_named_with_its_value_and_the_allowed_ones(
-    changes, line, workspace, capsys, written
-):
+@pytest.mark.parametrize(("changes", "line"), INVALID)
+def test_an_invalid_parameter_is_reported_with_its_value(changes, line, workspace, capsys, written):
     change(changes)
-    found = stopped_line(capsys)
+    found = error_line(capsys)
     assert found.startswith("params.yaml: ")
     assert re.search(line, found), found
     assert written() == {}
 
 
-def test_a_missing_parameter_is_named(workspace, capsys):
+def test_a_missing_parameter_is_reported_by_name(workspace, capsys):
     params = yaml.safe_load(Path("params.yaml").read_text())
     del params["surfaces"]["target"]
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert stopped_line(capsys) == (
+    assert error_line(capsys) == (
         "params.yaml: surfaces.target: missing; "
         "surfaces takes extent, points, target, lr, tolerance, steps; missing here: target"
     )
@@ -88,7 +86,7 @@ AUGMENT = [
 
 
 @pytest.mark.parametrize(("changes", "line"), AUGMENT)
-def test_a_wrong_member_of_a_group_is_named_with_its_group(changes, line, workspace, capsys):
+def test_an_invalid_member_of_a_group_is_reported_with_its_group(changes, line, workspace, capsys):
     given = small_params()["train"]
     given["augment"] |= changes
     with pytest.raises(SystemExit) as stopped, exit_on_user_error("train"):
@@ -98,7 +96,7 @@ def test_a_wrong_member_of_a_group_is_named_with_its_group(changes, line, worksp
     assert re.match(rf"params\.yaml: train\.augment\.{line}", found), found
 
 
-def test_an_incomplete_mapping_a_list_and_a_number_are_refused_as_a_group(workspace, capsys):
+def test_an_incomplete_group_and_a_group_of_another_type_are_refused(workspace, capsys):
     given = small_params()["train"]
     whole = given["augment"]
     del (missing := dict(whole))["shift"]
@@ -131,15 +129,15 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:20])
-def test_a_broken_file_is_refused_and_its_code_does_not_run(text, workspace, capsys):
+def test_an_invalid_file_is_refused_and_its_code_does_not_run(text, workspace, capsys):
     Path("params.yaml").write_text(text)
-    assert BROKEN[text] in stopped_line(capsys)
+    assert BROKEN[text] in error_line(capsys)
     assert not Path("exploited").exists()
 
 
 def test_the_message_for_a_missing_file_names_the_folder_to_run_in(workspace, capsys):
     Path("params.yaml").unlink()
-    assert "run from the root" in stopped_line(capsys)
+    assert "run from the root" in error_line(capsys)
 
 
 WORDS = """yes no on off y n true True TRUE ~ null Null 12:30 1:30.5 .inf -.Inf .nan
@@ -164,7 +162,7 @@ def test_a_stage_reads_the_same_value_from_params_yaml_as_dvc(scalar):
     assert values[0] == values[1]
 
 
-def test_a_missing_input_is_named_with_the_command_that_makes_it(workspace, capsys):
+def test_a_missing_input_is_reported_with_the_command_that_creates_it(workspace, capsys):
     def main(extent, points, target, lr, tolerance, steps):
         files.read_arrays("data/xor.npz")
 
@@ -174,15 +172,15 @@ def test_a_missing_input_is_named_with_the_command_that_makes_it(workspace, caps
     assert capsys.readouterr().err.startswith("data/xor.npz: not found; run `dvc repro`")
 
 
-def test_the_line_for_a_misspelt_parameter_names_both_spellings(workspace, capsys):
+def test_a_misspelt_parameter_is_reported_with_the_missing_name(workspace, capsys):
     text = Path("params.yaml").read_text().replace("points:", "pints:")
     Path("params.yaml").write_text(text)
-    line = stopped_line(capsys)
+    line = error_line(capsys)
     assert "surfaces.pints: unknown parameter, got 12; " in line
     assert line.endswith("missing here: points")
 
 
-def test_a_non_finite_result_is_one_line_and_writes_no_metrics(workspace, capsys):
+def test_a_non_finite_result_is_reported_in_one_line_and_writes_no_metrics(workspace, capsys):
     def main(seed, lr, steps, snapshot_every, starts):
         return xor_train.main(seed, 1e30, steps, snapshot_every, starts)
 
@@ -253,7 +251,7 @@ def test_code_in_a_weights_file_does_not_run(workspace):
     assert not Path("exploited").exists()
 
 
-def test_damaged_metrics_are_named(workspace):
+def test_damaged_metrics_are_reported_by_file_name(workspace):
     results.write_metrics("train", {"loss": 1.0})
     assert results.read_metrics("train") == {"loss": 1.0}
     Path("reports/metrics/train.json").write_text('{"loss": 1')
@@ -274,14 +272,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial_one(written, monkeypa
     assert {*written()} == {"kept"}
 
 
-def test_the_next_write_replaces_the_partial_file_of_a_killed_one(written):
+def test_a_write_replaces_the_partial_file_of_a_killed_process(written):
     Path(".kept.part").write_bytes(b"a half")
     files.write_bytes("kept", b"whole")
     assert {*written()} == {"kept"}
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_folder_is_one_line(workspace, capsys):
+def test_an_unwritable_folder_is_reported_in_one_line(workspace, capsys):
     Path("reports").mkdir(mode=0o500)
     with pytest.raises(SystemExit) as stopped:
         run(surfaces.main, section="surfaces")
@@ -289,7 +287,7 @@ def test_an_unwritable_folder_is_one_line(workspace, capsys):
     assert re.fullmatch(r"reports/.*: could not be written: .*\n", capsys.readouterr().err)
 
 
-def test_a_file_in_place_of_a_folder_is_one_line(workspace, capsys):
+def test_a_file_in_place_of_a_folder_is_reported_in_one_line(workspace, capsys):
     Path("reports").touch()
     with pytest.raises(SystemExit) as stopped:
         run(surfaces.main, section="surfaces")

@@ -1,4 +1,4 @@
-"""The doctor reports nothing after everyday actions, and reports and fixes leftovers of kills."""
+"""The doctor reports nothing after ordinary actions, and fixes what killed runs leave."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import time
 
 import psutil
 import pytest
-from conftest import HERE, commit, copy_of, doctor, dvc, git, make_repository
+from conftest import ENV, commit, copy_of, doctor, dvc, git, make_repository
 
 from internals import processes
 
@@ -29,18 +29,18 @@ def repository(tmp_path):
     return folder
 
 
-def test_finished_experiments_are_no_finding(first_run, tmp_path):
+def test_finished_experiments_are_not_reported(first_run, tmp_path):
     repository = copy_of(first_run, tmp_path / "project")
     for change in ("surfaces.points=5", "surfaces.points=6"):
         dvc(repository, "exp", "run", "--quiet", "--name", change[-1], "-S", change, "surfaces")
     dvc(repository, "exp", "apply", "5")
-    assert git(repository, "for-each-ref", "refs/exps/exec")  # DVC keeps some forever
+    assert git(repository, "for-each-ref", "refs/exps/exec")  # DVC never deletes some of them
     assert doctor(repository).stdout == SOUND
     assert doctor(repository, "--fix").returncode == 0
 
 
 @pytest.mark.parametrize("place", ["HEAD^", "HEAD^{commit}"])
-def test_a_commit_checked_out_by_a_user_stays(repository, place):
+def test_a_commit_checked_out_by_the_user_stays_checked_out(repository, place):
     git(repository, "checkout", "--quiet", "--detach", place)
     before = git(repository, "rev-parse", "HEAD")
     assert doctor(repository, "--fix").returncode == 0
@@ -49,10 +49,10 @@ def test_a_commit_checked_out_by_a_user_stays(repository, place):
 
 
 @pytest.mark.parametrize("experiment", [False, True])
-def test_head_goes_back_to_its_branch_after_a_killed_experiment(repository, experiment):
+def test_head_returns_to_its_branch_after_a_killed_experiment(repository, experiment):
     branch, tip = git(repository, "symbolic-ref", "HEAD"), git(repository, "rev-parse", "HEAD")
     git(repository, "checkout", "--quiet", "--detach", tip)
-    if experiment:  # DVC has committed it
+    if experiment:  # DVC was killed after its commit
         (repository / "params.yaml").write_text("")
         git(repository, "commit", "--quiet", "--all", "--message", "dvc: commit experiment")
     found = doctor(repository)
@@ -83,8 +83,8 @@ def test_an_old_lock_file_of_git_is_removed(repository):
 
 
 @pytest.mark.parametrize("name", ["index.lock", "packed-refs.lock", "refs/heads/main.lock"])
-def test_a_young_or_open_lock_file_stays_and_is_reported(repository, name):
-    """A library holds it in a process of any name."""
+def test_a_recent_or_open_lock_file_is_kept_and_reported(repository, name):
+    """A library in any process may hold it."""
     path = repository / ".git" / name
     path.touch()
     done = doctor(repository, "--fix")
@@ -101,14 +101,14 @@ def test_a_young_or_open_lock_file_stays_and_is_reported(repository, name):
     assert not path.exists()
 
 
-def test_a_process_that_holds_a_lock_file_of_dvc_is_at_work_whatever_its_name(repository):
-    """A notebook calls DVC as a library."""
+def test_a_process_with_a_dvc_lock_counts_as_active_under_any_name(repository):
+    """A notebook may call DVC as a library."""
     rwlock = repository / ".dvc/tmp/rwlock"
     rwlock.parent.mkdir(exist_ok=True)
     rwlock.write_text(json.dumps({"write": {"data": {"pid": os.getpid(), "cmd": "kernel"}}}))
     assert f"process {os.getpid()} is at work here" in doctor(repository, "--fix").stderr
     assert rwlock.exists()
-    make_old(rwlock, hours=10_000)  # before this process was started
+    make_old(rwlock, hours=10_000)  # older than this process
     assert doctor(repository, "--fix").returncode == 0
     assert not rwlock.exists()
 
@@ -135,7 +135,7 @@ def test_a_cache_in_another_folder_is_checked(repository, tmp_path):
         ("another", ["../stages/surfaces.py"], False),
     ],
 )
-def test_runs_are_at_work_but_editors_are_not(repository, place, command, busy):
+def test_runs_count_as_active_and_editors_do_not(repository, place, command, busy):
     for name in ("tools/sweep.py", "stages/surfaces.py", "dvc.py", "editor.py"):
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text("print(flush=True); input()")
@@ -149,7 +149,7 @@ def test_runs_are_at_work_but_editors_are_not(repository, place, command, busy):
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=repository / place,
-        env=HERE,
+        env=ENV,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -163,7 +163,7 @@ def test_runs_are_at_work_but_editors_are_not(repository, place, command, busy):
 
 
 def test_an_unreadable_process_counts_as_active(repository, monkeypatch):
-    """Processes of other users are unreadable for all but root."""
+    """Only root can inspect the processes of other users."""
 
     def refuse(process):
         raise psutil.AccessDenied

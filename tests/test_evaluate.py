@@ -1,4 +1,4 @@
-"""Metrics, predictions and refused checkpoints."""
+"""Metrics are correct, match the predictions, and damaged checkpoints are refused."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def test_the_wilson_interval_agrees_with_scipy():
 
 
 def test_the_calibration_error_of_an_example_computed_by_hand():
-    # Two bins: (0.2, 0.4) with one right of two, and (0.9, 0.7) with both right.
+    # Two bins: (0.2, 0.4) with one of two correct, and (0.9, 0.7) with both correct.
     confidence = torch.tensor([0.2, 0.4, 0.9, 0.7])
     correct = torch.tensor([True, False, True, True])
     found = evaluate.expected_calibration_error(confidence, correct, bins=2)
@@ -52,7 +52,7 @@ def test_recall_is_per_class():
     assert evaluate.recall(actual, predicted, 3).tolist() == pytest.approx([2 / 3, 1, 0])
 
 
-def test_the_metrics_match_the_predictions_and_have_equal_bytes_twice(images, written):
+def test_the_metrics_match_the_predictions_and_a_second_run_gives_equal_bytes(images, written):
     torch.manual_seed(0)
     weights = pack_state(DigitClassification().state_dict())
     write_bytes("data/network/model.pth", weights)
@@ -123,8 +123,8 @@ def test_weights_of_another_training_run_are_refused(results, written, capsys):
     middle = len(content) // 2
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
     other = pack_state(DigitClassification().state_dict())
-    for wrong in (flipped, content[:-1], other):
-        Path("data/network/model.pth").write_bytes(wrong)
+    for damaged in (flipped, content[:-1], other):
+        Path("data/network/model.pth").write_bytes(damaged)
         assert run_stage("evaluate") == 1
         assert re.match(
             r"data/network/model\.pth: damaged: its MD5 is \w+, cnn_train wrote \w+; delete it ",

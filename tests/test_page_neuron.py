@@ -1,4 +1,4 @@
-"""The neuron in a browser: it computes like the stage, and its surfaces and sliders react."""
+"""The neuron in a browser computes the same values as the stage, and its controls work."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 def picture(page, field):
-    """A surface's canvas as an image."""
+    """A surface's canvas as a data URL."""
     canvas = page.locator(f"canvas[data-field={field}]")
     canvas.scroll_into_view_if_needed()  # only canvases near the screen are drawn
     page.wait_for_timeout(100)
@@ -131,12 +131,12 @@ def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch
     assert (
         page.locator("#arrival")
         .inner_text()
-        .startswith(f"Cross-entropy arrives after {count} step")
+        .startswith(f"Cross-entropy converges after {count} step")
     )
 
 
 @pytest.mark.slow
-def test_the_keyboard_alone_sets_start_target_and_learning_rate(open_page):
+def test_the_keyboard_sets_start_target_and_learning_rate(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in ("l2", "relu_l2")}
     cells = page.locator("tr[data-loss=ce] td")
@@ -161,11 +161,11 @@ def test_both_losses_can_share_a_vertical_scale(open_page):
     before = {field: picture(page, field) for field in ("l2", "ce")}
     page.get_by_label("Same vertical scale").press("Space")
     assert picture(page, "l2") != before["l2"]
-    assert picture(page, "ce") == before["ce"]  # it has the larger scale
+    assert picture(page, "ce") == before["ce"]  # its scale is the larger one
 
 
 @pytest.mark.slow
-def test_play_shows_both_descents_to_their_end(open_page):
+def test_play_animates_both_descents_to_their_last_step(open_page):
     page = open_page(reduced_motion="reduce")
     page.locator("[name=progress]").press("Home")
     page.locator("#descend").click()

@@ -1,4 +1,4 @@
-"""Metrics contain their provenance, and stages refuse results of other parameters or files."""
+"""Metrics contain their provenance, and stages refuse outdated results."""
 
 import json
 from pathlib import Path
@@ -20,11 +20,11 @@ def change_parameter(section, name, value):
 
 def test_every_stage_records_its_parameters_and_files(results):
     check(SECTIONS)
-    (made,) = read_metrics("train")["provenance"]
-    assert made["stage"] == "cnn_train"
-    assert made["params"] == small_params()["train"]
-    assert made["reads"].keys() == {"data/mnist/train.npz", "data/mnist/test.npz"}
-    assert made["writes"].keys() == {
+    (trained,) = read_metrics("train")["provenance"]
+    assert trained["stage"] == "cnn_train"
+    assert trained["params"] == small_params()["train"]
+    assert trained["reads"].keys() == {"data/mnist/train.npz", "data/mnist/test.npz"}
+    assert trained["writes"].keys() == {
         "data/network/model.pth",
         "data/network/weights.npz",
         "data/network/history.csv",
@@ -32,7 +32,7 @@ def test_every_stage_records_its_parameters_and_files(results):
     }
     (evaluated,) = read_metrics("evaluate")["provenance"]
     model = "data/network/model.pth"
-    assert evaluated["reads"][model] == made["writes"][model]
+    assert evaluated["reads"][model] == trained["writes"][model]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The page's scripts as files: short, loaded by the page, and free of lint."""
+"""The page loads each of its scripts; they are short and free of lint."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The fields of one neuron against calculus, PyTorch and examples computed by hand."""
+"""The fields of one neuron agree with calculus, PyTorch and examples computed by hand."""
 
 import math
 
@@ -86,7 +86,7 @@ def test_extreme_parameters_give_finite_numbers(workspace, changes):
     surfaces.main(**small_params()["surfaces"] | {"steps": 10} | changes)
 
 
-def test_the_stage_writes_fields_over_weight_and_bias_and_equal_bytes_twice(written):
+def test_the_stage_writes_all_fields_and_a_second_run_gives_equal_bytes(written):
     parameters = small_params()["surfaces"]
     metrics = surfaces.main(**parameters)
     first = written()

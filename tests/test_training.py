@@ -33,7 +33,7 @@ NONE = {"shift": 0, "rotation": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0,
 
 
 def draws(count=500, **changes):
-    """Coefficients of `count` images, with only the named distortions."""
+    """Coefficients for `count` images with only the given distortions."""
     return draw_distortions(count, Augment(**NONE | changes), epoch_generator(0, 1, "cpu"))
 
 
@@ -66,7 +66,7 @@ def test_distorting_agrees_with_torchs_affine_grid():
     images = torch.randint(0, 256, (50, 28, 28), dtype=torch.uint8).float()
     drawn = draws(50, shift=2, rotation=30.0, scale=0.2, shear=0.2)
     theirs = drawn.clone()
-    theirs[:, :, 2] /= 14  # torch counts from -1 to 1
+    theirs[:, :, 2] /= 14  # torch uses coordinates from -1 to 1
     grid = affine_grid(theirs, (50, 1, 28, 28), align_corners=False)
     expected = grid_sample(images[:, None], grid, align_corners=False)[:, 0]
     torch.testing.assert_close(distort(images, drawn), expected, atol=1e-2, rtol=0)
@@ -83,7 +83,7 @@ def test_each_image_has_its_own_distortion_within_the_limits():
     assert not torch.equal(sides[:, 0], sides[:, 1])
 
 
-def test_elastic_displacements_have_one_spread_and_are_smooth():
+def test_elastic_displacements_have_equal_variance_and_are_smooth():
     still = draws(4000)
     moved = draws(4000, elastic=0.6)
     assert moved.shape == (4000, 2, 84)
@@ -94,7 +94,7 @@ def test_elastic_displacements_have_one_spread_and_are_smooth():
     assert spread.max() < 0.65
     assert moves.mean().abs() < 0.01
     near = (moves[..., 1:] - moves[..., :-1]).std()
-    assert 0.02 < near < 0.2  # a pixel and the next one differ by far less than 0.6
+    assert 0.02 < near < 0.2  # neighbouring pixels differ by much less than 0.6
     apart = np.corrcoef(moves[:, 0, 14, 2], moves[:, 0, 14, 25])[0, 1]
     assert abs(apart) < 0.1
 
@@ -102,7 +102,7 @@ def test_elastic_displacements_have_one_spread_and_are_smooth():
 def test_one_elastic_coefficient_displaces_only_nearby_pixels():
     image = torch.arange(28).expand(1, 28, 28) * 4 + torch.arange(28)[:, None] * 5
     coefficients = torch.cat([draws(1), torch.zeros(1, 2, 81)], 2)
-    coefficients[0, 0, 3] = 300.0  # the first bump, beyond the upper left corner, far to the right
+    coefficients[0, 0, 3] = 300.0  # the first bump, near the upper left corner, moves far right
     copy = distort(image.float(), coefficients)[0]
     assert copy[0, 0] == 0  # sampled from outside the image
     torch.testing.assert_close(copy[20:, 20:], image[0, 20:, 20:].float(), atol=0.5, rtol=0)
@@ -146,7 +146,7 @@ def test_the_learning_rate_rises_to_its_peak_and_decays(schedule, warmup, steps)
 
 
 def test_learning_rates_computed_by_hand():
-    # Two steps of warm-up to 0.4, then decay over the other three, to zero after the last one.
+    # Two steps of warm-up to 0.4, then three of linear decay, which would reach zero at step 6.
     assert learning_rates(0.4, 5, "linear", 0.4).tolist() == pytest.approx(
         [0.2, 0.4, 0.3, 0.2, 0.1]
     )
@@ -200,7 +200,7 @@ LABELS = torch.arange(64) % 10
 
 
 def make_run(name):
-    """A new model, its EMA, an optimizer and their training step on IMAGES."""
+    """A new model, its EMA, an optimizer and the training step on IMAGES."""
     torch.manual_seed(0)
     model = DigitClassification()
     ema_model, update_ema = make_ema(model)
@@ -237,7 +237,7 @@ def test_steps_agree_with_plain_pytorch(name):
 
 
 class ReplayedStep(cuda_graph.GraphedStep):
-    """Without a GPU: a graph whose replay runs the step on the captured inputs."""
+    """A graph without a GPU: its replay runs the step on the captured inputs."""
 
     def capture(self, tensors):
         graph, inputs, outputs = super().capture(tensors)
@@ -252,14 +252,14 @@ class ReplayedStep(cuda_graph.GraphedStep):
 
 @pytest.fixture
 def no_gpu(monkeypatch):
-    """torch.cuda's graphs and streams without their effect."""
+    """Replace torch.cuda's graphs and streams with stubs."""
 
-    class Nothing:
+    class Stub:
         def wait_stream(self, other):
             pass
 
     for name in ("CUDAGraph", "Stream", "current_stream"):
-        monkeypatch.setattr(torch.cuda, name, Nothing)
+        monkeypatch.setattr(torch.cuda, name, Stub)
     for name in ("stream", "graph"):
         monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
 
@@ -272,7 +272,7 @@ def test_warming_up_and_capturing_do_not_change_the_training_run(name, no_gpu):
         model, ema_model, optimizer, step = make_run(name)
         if graphed:
             step = ReplayedStep(step, [model, ema_model], optimizer)
-        for k in range(4):  # the last two without a distortion: a second graph
+        for k in range(4):  # the last two steps have no distortion, so they use a second graph
             distortion = draws(16, shift=2) if k < 2 else None
             batch, lr, decay = torch.arange(16) + 16 * k, torch.tensor(0.01), torch.tensor(0.5)
             outcome = [value.clone() for value in step(batch, lr, decay, distortion)]
@@ -306,8 +306,8 @@ def test_the_message_of_a_failed_capture_names_the_cause(no_gpu, monkeypatch):
     )
 
 
-def killed_at_random_moments(kills, start, written, **changes):
-    """Kill a training run several times, then let it finish; return how often it continued."""
+def kill_at_random_moments(kills, start, written, **changes):
+    """Kill a training run several times, then let it finish; count continuations."""
     continued, rng = 0, np.random.default_rng(0)
     for _ in range(kills):
         remove(outputs(written))  # as DVC does before it runs a stage
@@ -339,12 +339,12 @@ def test_a_training_run_killed_at_random_moments_ends_with_the_same_bytes(
     undisturbed = start(epochs=8, **changes)
     assert undisturbed.wait(600) == 0, undisturbed.stderr.read()
     expected = outputs(written)
-    assert killed_at_random_moments(kills, start, written, **changes) > 0
+    assert kill_at_random_moments(kills, start, written, **changes) > 0
     assert outputs(written) == expected
     assert [*CHECKPOINTS.iterdir()] == []
 
 
-def test_a_run_interrupted_after_its_last_epoch_still_writes_every_result(
+def test_a_rerun_after_an_interruption_in_the_last_step_writes_every_result(
     images, written, monkeypatch
 ):
     train()
@@ -358,7 +358,7 @@ def test_a_run_interrupted_after_its_last_epoch_still_writes_every_result(
         with pytest.raises(KeyboardInterrupt):
             train()
     (path,) = CHECKPOINTS.glob("*.lock")
-    path.unlink()  # this process holds the lock of the interrupted run
+    path.unlink()  # this process still holds the lock of the interrupted run
     remove(outputs(written))  # as DVC does
     train()
     assert outputs(written) == expected
@@ -373,7 +373,7 @@ def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
 
     def interrupt(self, history):
         save(self, history)
-        if len(history) == 3:  # its curves are not written yet
+        if len(history) == 3:  # before its curves are written
             raise KeyboardInterrupt
 
     monkeypatch.setattr(cnn_train.Checkpoint, "save", interrupt)
@@ -386,7 +386,7 @@ def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
     assert len(rows) >= 2
 
 
-def test_training_restarts_beside_a_damaged_or_foreign_checkpoint(
+def test_training_restarts_after_a_damaged_or_foreign_checkpoint(
     images, written, capsys, monkeypatch
 ):
     train(epochs=1)
@@ -408,7 +408,7 @@ def test_training_restarts_beside_a_damaged_or_foreign_checkpoint(
         assert outputs(written) == expected
 
     capsys.readouterr()
-    train(epochs=1, seed=1)  # another run does not load it
+    train(epochs=1, seed=1)  # a run with another seed does not load it
     assert "continuing" not in capsys.readouterr().out
     (other,) = (p for p in CHECKPOINTS.iterdir() if p.suffix == "" and p != path)
     other.replace(path)
@@ -438,10 +438,10 @@ def test_ctrl_c_stops_at_once_with_one_line(images, start):
     started = time.perf_counter()
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    took = time.perf_counter() - started
+    seconds = time.perf_counter() - started
     assert process.returncode == 130
     assert errors == "interrupted\n"
-    assert took < 5  # within a second on an idle machine
+    assert seconds < 5  # within a second on an idle machine
 
 
 def test_a_non_finite_loss_is_reported_with_its_step(images, written):

@@ -1,4 +1,4 @@
-"""Any params.yaml is either used unchanged or rejected in one line."""
+"""Every params.yaml is either used unchanged or rejected in one line."""
 
 import contextlib
 import inspect
@@ -66,7 +66,7 @@ RAW = [
 
 
 def files():
-    """params.yaml with changed values, names or sections, or any text."""
+    """A strategy: params.yaml with changed values, names or sections, or any text."""
 
     @st.composite
     def changed(draw):
@@ -94,7 +94,7 @@ def files():
 
 
 def is_sound(value):
-    """A string, a finite number, null, or a group of these."""
+    """Whether a value is a string, a finite number, null, or a group of these."""
     if is_dataclass(value):
         return all(map(is_sound, astuple(value)))
     number = isinstance(value, float) and math.isfinite(value)

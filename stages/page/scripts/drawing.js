@@ -119,7 +119,7 @@ function locateDrawing(ink, size) {
     });
   }
 
-  /** Dark ink on a light pixel, 28 × 28. */
+  /** Draw a 28 × 28 image, dark on light. */
   function paintDigit(canvas, pixels) {
     const image = new ImageData(28, 28);
     pixels.forEach((pixel, k) => (image.data[4 * k + 3] = Math.round(pixel)));
@@ -146,7 +146,7 @@ function locateDrawing(ink, size) {
     classify();
   }
 
-  let last = null; // where the pen was
+  let last = null; // previous pen position
   const where = (event) => {
     const box = board.getBoundingClientRect();
     return [((event.clientX - box.left) / box.width) * size, ((event.clientY - box.top) / box.height) * size];
