@@ -30,7 +30,7 @@ def test_the_notebooks_loop_learns(images, run_benchmark):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_upper_bound_is_measured(run_benchmark, precision):
+def test_the_upper_bound_on_speed_is_measured(run_benchmark, precision):
     (line,) = run_benchmark("floor.py", precision, "16", "0.1")
     assert re.fullmatch(r"[\d,]+ images/s", line)
 

@@ -59,9 +59,9 @@ INVALID = [
 @pytest.mark.parametrize(("changes", "line"), INVALID)
 def test_an_invalid_parameter_is_reported_with_its_value(changes, line, workspace, capsys, written):
     change(changes)
-    found = error_line(capsys)
-    assert found.startswith("params.yaml: ")
-    assert re.search(line, found), found
+    message = error_line(capsys)
+    assert message.startswith("params.yaml: ")
+    assert re.search(line, message), message
     assert written() == {}
 
 
@@ -92,8 +92,8 @@ def test_an_invalid_member_of_a_group_is_reported_with_its_group(changes, line, 
     with pytest.raises(SystemExit) as stopped, exit_on_user_error("train"):
         validate(cnn_train.main, "train", given)
     assert stopped.value.code == 2
-    (found,) = capsys.readouterr().err.splitlines()
-    assert re.match(rf"params\.yaml: train\.augment\.{line}", found), found
+    (message,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"params\.yaml: train\.augment\.{line}", message), message
 
 
 def test_an_incomplete_group_and_a_group_of_another_type_are_refused(workspace, capsys):
@@ -107,8 +107,8 @@ def test_an_incomplete_group_and_a_group_of_another_type_are_refused(workspace, 
     ):
         with pytest.raises(SystemExit), exit_on_user_error("train"):
             validate(cnn_train.main, "train", given | {"augment": group})
-        (found,) = capsys.readouterr().err.splitlines()
-        assert found.startswith(f"params.yaml: {line}"), found
+        (message,) = capsys.readouterr().err.splitlines()
+        assert message.startswith(f"params.yaml: {line}"), message
 
 
 BROKEN = {
@@ -197,7 +197,7 @@ def test_a_non_finite_result_is_reported_in_one_line_and_writes_no_metrics(works
 @pytest.mark.parametrize(
     ("value", "name"), [(float("nan"), "loss"), ([1.0, {"min": float("inf")}], r"loss\.1\.min")]
 )
-def test_a_non_finite_metric_is_refused_by_name(value, name, workspace, written):
+def test_a_non_finite_metric_is_refused_with_its_name(value, name, workspace, written):
     with pytest.raises(FloatingPointError, match=rf"metrics/train\.json: {name} is (nan|inf)"):
         results.write_metrics("train", {"loss": value})
     assert written() == {}

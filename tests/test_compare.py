@@ -212,8 +212,8 @@ def test_the_page_needs_no_network_and_fits_the_screen(open_page, page_file, wid
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.locator(f"th:has-text({json.dumps(MARKUP)})").count() == 1
     assert page.locator("main img:not([src^='data:image/png'])").count() == 0
-    found = Axe().run(page).response["violations"]
-    assert [f"{rule['id']}: {rule['help']}" for rule in found] == []
+    violations = Axe().run(page).response["violations"]
+    assert [f"{rule['id']}: {rule['help']}" for rule in violations] == []
 
 
 @needs_browser

@@ -55,9 +55,9 @@ def test_head_returns_to_its_branch_after_a_killed_experiment(repository, experi
     if experiment:  # DVC was killed after its commit
         (repository / "params.yaml").write_text("")
         git(repository, "commit", "--quiet", "--all", "--message", "dvc: commit experiment")
-    found = doctor(repository)
-    assert found.returncode == 1
-    assert found.stdout.startswith("HEAD is on no branch: it goes back to ")
+    report = doctor(repository)
+    assert report.returncode == 1
+    assert report.stdout.startswith("HEAD is on no branch: it goes back to ")
     assert doctor(repository, "--fix").stdout.splitlines()[0].endswith(": fixed")
     assert git(repository, "symbolic-ref", "HEAD") == branch
     assert git(repository, "rev-parse", "HEAD") == tip
@@ -113,7 +113,7 @@ def test_a_process_with_a_dvc_lock_counts_as_active_under_any_name(repository):
     assert not rwlock.exists()
 
 
-def test_a_cache_in_another_folder_is_checked(repository, tmp_path):
+def test_the_doctor_checks_a_cache_in_another_folder(repository, tmp_path):
     dvc(repository, "cache", "dir", "--local", str(tmp_path / "cache"))
     dvc(repository, "repro", "--quiet", "surfaces")
     stored = next(path for path in (tmp_path / "cache/files/md5").glob("*/*"))
@@ -155,11 +155,11 @@ def test_runs_count_as_active_and_editors_do_not(repository, place, command, bus
     )
     try:
         process.stdout.readline()
-        found = doctor(repository)
+        report = doctor(repository)
     finally:
         process.kill()
         process.wait()
-    assert (f"process {process.pid} is at work here" in found.stderr) == busy
+    assert (f"process {process.pid} is at work here" in report.stderr) == busy
 
 
 def test_an_unreadable_process_counts_as_active(repository, monkeypatch):
@@ -173,7 +173,7 @@ def test_an_unreadable_process_counts_as_active(repository, monkeypatch):
     with subprocess.Popen(["git", "cat-file", "--batch"], stdin=subprocess.PIPE) as process:
         monkeypatch.setattr(psutil.Process, "cwd", refuse)
         monkeypatch.setattr(psutil.Process, "open_files", refuse)
-        found = [*processes.at_work()]
+        lines = [*processes.at_work()]
         process.stdin.close()
-    assert any(f"process {process.pid} may be at work here" in line for line in found)
+    assert any(f"process {process.pid} may be at work here" in line for line in lines)
     assert "may have it open" in processes.in_use(repository / ".git/index.lock")

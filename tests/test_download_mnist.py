@@ -105,8 +105,8 @@ def expected_arrays(files):
 
 def assert_arrays_match(files):
     train, test = read_arrays("data/mnist/train.npz"), read_arrays("data/mnist/test.npz")
-    found = [train["images"], train["labels"], test["images"], test["labels"]]
-    for expected, array in zip(expected_arrays(files), found, strict=True):
+    actual = [train["images"], train["labels"], test["images"], test["labels"]]
+    for expected, array in zip(expected_arrays(files), actual, strict=True):
         np.testing.assert_array_equal(array, expected)
     assert train["dataset"] == "mnist"
     assert train["classes"].tolist() == [str(digit) for digit in range(10)]
@@ -122,7 +122,7 @@ def test_images_are_downloaded_from_a_correct_server(workspace, files, serve, mo
 
 
 @pytest.mark.parametrize("kind", ["folder", "relative folder", "file address"])
-def test_a_folder_is_a_mirror(kind, workspace, files, monkeypatch):
+def test_a_folder_can_be_a_mirror(kind, workspace, files, monkeypatch):
     mirror = workspace / "möglich ein Spiegel"
     mirror.mkdir()
     for name, content in files.items():

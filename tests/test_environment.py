@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_the_environment_unchanged(built, wheels):
 
 
 @pytest.mark.full
-def test_branches_with_other_lock_files_switch_environments(built, wheels):
+def test_a_branch_with_another_lock_file_switches_the_environment(built, wheels):
     folder, _ = built
     lock = folder / "requirements.lock"
     before, link = lock.read_text(), (folder / ".venv").readlink()
@@ -229,7 +229,7 @@ def test_a_renamed_project_gets_its_own_environment(built, wheels, tmp_path):
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["a:b", "$HOME", "it's", 'a "b"', "ünïcode & co"])
-def test_the_folder_may_have_any_name(project, wheels, name):
+def test_the_project_folder_can_have_any_name(project, wheels, name):
     folder = project.rename(project.with_name(name))
     done = set_up(folder, wheels)
     assert done.returncode == 0, done.stderr

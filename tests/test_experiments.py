@@ -74,7 +74,7 @@ def test_overrides_give_the_same_parameters_as_dvc(overrides, tmp_path):
     assert override(PARAMS, overrides) == yaml.load(path.read_text(), Loader)  # noqa: S506
 
 
-def test_lists_and_ranges_give_every_combination(committed):
+def test_lists_and_ranges_expand_to_every_combination(committed):
     runs = expand(["train.lr=0.1,0.2", "train.seed=range(1,3)", "train.epochs=1"], "HEAD")
     assert {name: run.overrides for name, run in runs.items()} == {
         f"epochs=1,lr={lr},seed={seed}": [f"train.lr={lr}", f"train.seed={seed}", "train.epochs=1"]
@@ -110,7 +110,7 @@ def test_an_invalid_override_is_reported_in_one_line(setting, message, committed
     assert "\n" not in str(raised.value)
 
 
-def test_the_commands_of_the_docs_are_valid(committed):
+def test_the_sweep_commands_in_the_docs_are_valid(committed):
     files = ("README.md", "docs/recipe.md", "docs/experiments.md")
     text = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
     commands = re.findall(r'make (?:sweep|seeds) [^`\n]*SET="([^"]+)"', text)
@@ -136,7 +136,7 @@ def test_the_summary_agrees_with_a_paired_t_test():
     assert (c["mean"], c["sd"], c["pairs"]) == ("50.000", "", "")
 
 
-def test_a_single_setting_has_no_difference():
+def test_a_single_setting_is_summarised_without_differences():
     table = summarise({"a": {1: 0.9, 2: 1.0}})
     assert [*table.columns] == ["setting", "n", "mean", "sd", "min", "max"]
     assert table.to_numpy().tolist() == [["a", 2, "95.000", "7.071", "90.000", "100.000"]]
@@ -153,8 +153,8 @@ def test_an_experiment_is_identified_by_its_parameters_not_its_name(committed):
         },
     )
     head = git(committed, "rev-parse", "HEAD")
-    found, blocked = find_results(expand(["train.seed=range(1,5)"], head), head)
-    assert found.keys() == {"seed=2", "seed=3"}
+    usable, blocked = find_results(expand(["train.seed=range(1,5)"], head), head)
+    assert usable.keys() == {"seed=2", "seed=3"}
     assert blocked == {
         "seed=1": "left out: it has train.epochs 1, not 2; `dvc exp remove seed=1` and run again"
     }
@@ -185,8 +185,8 @@ def test_an_experiment_with_metrics_of_other_parameters_is_reported(committed):
     commit(committed)
     git(committed, "update-ref", reference, "HEAD")
     git(committed, "checkout", "--quiet", head)
-    found, blocked = find_results(expand(["train.seed=1"], head), head)
-    assert found == {}
+    usable, blocked = find_results(expand(["train.seed=1"], head), head)
+    assert usable == {}
     assert "train.json: stale: computed with train.seed 9" in blocked["seed=1"]
 
 

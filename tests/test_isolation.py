@@ -56,9 +56,9 @@ def test_make_clears_inherited_variables_and_keeps_user_settings():
         text=True,
         check=True,
     ).stdout
-    found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    assert not found.keys() & CLEARED.keys()
-    assert {name: found.get(name) for name in KEPT} == KEPT
+    environment = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    assert not environment.keys() & CLEARED.keys()
+    assert {name: environment.get(name) for name in KEPT} == KEPT
 
 
 def test_make_sets_a_user_name_without_an_account():

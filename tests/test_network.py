@@ -33,7 +33,7 @@ def classify(page, images):
     return np.array(page.evaluate(CLASSIFY, b64encode(images.tobytes()).decode()))
 
 
-def test_every_layer_has_the_output_of_pytorch(open_page, page_path):
+def test_every_layer_output_agrees_with_pytorch(open_page, page_path):
     folder = page_path.parent.parent
     model = DigitClassification().eval()
     model.load_state_dict(read_state(folder / "data/network/model.pth"))
@@ -55,15 +55,15 @@ def test_every_layer_has_the_output_of_pytorch(open_page, page_path):
         np.testing.assert_allclose(outputs[name], output.flatten(), rtol=0.01, atol=0.01)
 
 
-def test_the_page_has_the_probabilities_of_evaluate(open_page, page_path):
+def test_the_probabilities_on_the_page_agree_with_evaluate(open_page, page_path):
     folder = page_path.parent.parent
     images, _ = read_images(folder / "data/mnist/test.npz")
-    found = classify(open_page(), images)
+    probabilities = classify(open_page(), images)
     predictions = pd.read_csv(folder / "data/predictions.csv")
-    assert (found.argmax(1) == predictions["predicted"]).mean() == 1
-    rows = np.arange(len(found))
+    assert (probabilities.argmax(1) == predictions["predicted"]).mean() == 1
+    rows = np.arange(len(probabilities))
     for column, classes in (("probability", "predicted"), ("probability_actual", "actual")):
-        difference = found[rows, predictions[classes]] - predictions[column]
+        difference = probabilities[rows, predictions[classes]] - predictions[column]
         assert abs(difference).max() < TOLERANCE
 
 
@@ -77,12 +77,12 @@ def test_the_committed_page_reproduces_the_predictions_of_the_committed_network(
     errors = predictions.index[predictions["actual"] != predictions["predicted"]]
     others = np.random.default_rng(0).choice(predictions.index.difference(errors), 500, False)
     chosen = np.concatenate([errors, others])
-    found = classify(open_page(file=COMMITTED), images[chosen])
-    assert (found.argmax(1) == predictions["predicted"][chosen]).all()
+    probabilities = classify(open_page(file=COMMITTED), images[chosen])
+    assert (probabilities.argmax(1) == predictions["predicted"][chosen]).all()
     details = ROOT / "data/predictions.csv"  # probabilities, not tracked by Git
     if details.exists():
         expected = pd.read_csv(details)["probability"][chosen]
-        assert abs(found.max(1) - expected).max() < TOLERANCE
+        assert abs(probabilities.max(1) - expected).max() < TOLERANCE
 
 
 EXPLAIN_ALL = """() => {
@@ -129,10 +129,10 @@ def test_the_network_classifies_drawn_digits_of_many_styles(open_page):
     page = open_page(file=COMMITTED)
     digits = yaml.safe_load((ROOT / "tests/digits.yaml").read_text())
     images = [normalise(page, strokes=d["strokes"], width=d["width"]) for d in digits]
-    found = classify(page, np.array(images)).argmax(1)
+    predicted_digits = classify(page, np.array(images)).argmax(1)
     errors = [
         f"{digit['digit']} ({digit['note']}) classified as {predicted}"
-        for digit, predicted in zip(digits, found, strict=True)
+        for digit, predicted in zip(digits, predicted_digits, strict=True)
         if predicted != digit["digit"]
     ]
     assert len(digits) == 20

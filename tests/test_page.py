@@ -27,7 +27,7 @@ def test_the_page_fits_the_screen_without_requests_or_errors(open_page, width, s
     assert page.messages == []
 
 
-def test_the_page_is_short_on_a_phone_and_its_explanations_open_by_tap(open_page):
+def test_the_page_is_short_on_a_phone_and_its_explanations_open_on_tap(open_page):
     page = open_page(390, has_touch=True)
     assert page.evaluate("document.documentElement.scrollHeight") <= 14 * 844
     table = page.get_by_text("Maximum on the grid", exact=True)
@@ -46,12 +46,12 @@ def test_a_link_opens_the_table_of_numbers(open_page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
-def test_axe_finds_nothing_serious(open_page, width, scheme):
+def test_axe_finds_no_accessibility_violations(open_page, width, scheme):
     page = open_page(width, scheme)
     page.evaluate(OPEN_ALL)
     page.wait_for_timeout(100)  # until scripts make wide boxes focusable
-    found = Axe().run(page).response["violations"]
-    assert [f"{rule['id']}: {rule['help']}" for rule in found] == []
+    violations = Axe().run(page).response["violations"]
+    assert [f"{rule['id']}: {rule['help']}" for rule in violations] == []
 
 
 @pytest.mark.slow

@@ -78,11 +78,11 @@ def test_a_finger_turns_the_surfaces(open_page):
 def test_the_page_computes_the_fields_of_the_stage(open_page, target):
     z = torch.linspace(-12, 12, 97, dtype=torch.float64)
     fields = surfaces.sample(z, torch.zeros_like(z), target)
-    found = open_page().evaluate(
+    actual = open_page().evaluate(
         "([names, zs, y]) => names.map((name) => zs.map((z) => FIELDS[name](z, y)))",
         [FIELDS, z.tolist(), target],
     )
-    for name, values in zip(FIELDS, found, strict=True):
+    for name, values in zip(FIELDS, actual, strict=True):
         np.testing.assert_allclose(values, fields[name], rtol=1e-12, atol=1e-15)
 
 
@@ -104,10 +104,10 @@ def test_the_page_descends_like_the_stage(open_page, start, target, lr):
     settings = {"target": target, "lr": lr, "tolerance": 0.01, "steps": 500}
     page = open_page()
     for loss, slope in (("ce", surfaces.ce_slope), ("l2", surfaces.l2_slope)):
-        found = page.evaluate(
+        actual = page.evaluate(
             f"([z, settings]) => descend('{loss}', z, settings).map(sigmoid)", [2 * start, settings]
         )
-        assert found == pytest.approx(surfaces.descend(slope, start, **settings), abs=1e-9)
+        assert actual == pytest.approx(surfaces.descend(slope, start, **settings), abs=1e-9)
 
 
 def start_of(page):
@@ -190,7 +190,7 @@ def test_a_chart_shows_values_on_hover_and_by_keyboard(open_page):
 
 
 @pytest.mark.slow
-def test_turning_keeps_the_progress_of_the_descent(open_page):
+def test_rotation_keeps_the_progress_of_the_descent(open_page):
     page = open_page()
     page.locator("#progress").press("Home")
     page.locator("#turn").press("ArrowRight")

@@ -25,8 +25,8 @@ def test_the_page_reproduces_the_stages_run_to_1e_6(open_page, computed, tanh):
 
     activation = torch.tanh if tanh else torch.nn.Identity()
     _, losses = xor_train.trajectory(xor_train.single_start(42), 3001, 0.1, activation)
-    found = page.evaluate(script, [initial, settings | {"steps": 3001}])
-    np.testing.assert_allclose(found, losses, atol=1e-6)
+    actual = page.evaluate(script, [initial, settings | {"steps": 3001}])
+    np.testing.assert_allclose(actual, losses, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -37,20 +37,20 @@ def test_the_page_generates_pytorchs_random_numbers(open_page, seed):
     np.testing.assert_allclose(page.evaluate(f"[...oneStart({seed})]"), one, atol=1e-7)
     starts = xor_train.random_starts(500, seed)
     expected = torch.cat([p.reshape(500, -1) for p in starts], 1)[490:]
-    found = page.evaluate(f"randomStarts(500, {seed}, 490, 500).map((p) => [...p])")
-    np.testing.assert_allclose(found, expected, atol=1e-7)
+    actual = page.evaluate(f"randomStarts(500, {seed}, 490, 500).map((p) => [...p])")
+    np.testing.assert_allclose(actual, expected, atol=1e-7)
 
 
 @pytest.mark.slow
-def test_random_starts_converge_as_in_the_stage(open_page):
+def test_random_starts_reach_the_results_of_the_stage(open_page):
     starts = xor_train.random_starts(64, 7)
     *_, (ends, losses) = xor_train.descend(starts, 1500, 0.1)
-    found = open_page().evaluate("""randomStarts(64, 7, 0, 64).map((p) => {
+    actual = open_page().evaluate("""randomStarts(64, 7, 0, 64).map((p) => {
         for (let step = 0; step < 1500; step += 1) stepXor(p, 0.1);
         return [countCorrect(p, true), xorLoss(p, true)];
     })""")
-    assert [correct for correct, _ in found] == xor_train.correct(ends).tolist()
-    np.testing.assert_allclose([loss for _, loss in found], losses, rtol=0.05)
+    assert [correct for correct, _ in actual] == xor_train.correct(ends).tolist()
+    np.testing.assert_allclose([loss for _, loss in actual], losses, rtol=0.05)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ STAGES = PIPELINE["stages"]
 
 def local_imports(path):
     """The files under stages/ that a file imports, directly or indirectly."""
-    tree, found = ast.parse(path.read_text(encoding="utf-8")), set()
+    tree, files = ast.parse(path.read_text(encoding="utf-8")), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
@@ -28,8 +28,8 @@ def local_imports(path):
         for name in names:
             file = ROOT / "stages" / f"{name.replace('.', '/')}.py"
             if file.exists():
-                found |= {file} | local_imports(file)
-    return found
+                files |= {file} | local_imports(file)
+    return files
 
 
 def quoted_sources():
@@ -64,7 +64,7 @@ def test_each_script_is_a_stage():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_dependencies_of_a_stage_are_its_imports(stage):
+def test_the_dependencies_of_a_stage_match_its_imports(stage):
     script = ROOT / f"stages/{stage}.py"
     code = {path.relative_to(ROOT).as_posix() for path in {script} | local_imports(script)}
     if stage == "plots":
@@ -130,7 +130,7 @@ def cached(output):
     return [stage for stage in STAGES if f"Stage '{stage}' is cached - skipping run" in output]
 
 
-def test_the_first_repro_runs_every_stage_and_the_second_none(first_run, tmp_path):
+def test_the_first_repro_runs_every_stage_and_the_second_runs_none(first_run, tmp_path):
     assert ran(first_run["output"]) == [*STAGES]
     folder = shutil.copytree(first_run["folder"], tmp_path / "a project", symlinks=True)
     assert ran(dvc(folder, "repro")) == []

@@ -61,7 +61,7 @@ def repository(first_run, tmp_path):
 
 
 @pytest.mark.full
-def test_every_command_runs(repository, tmp_path):
+def test_every_documented_command_runs(repository, tmp_path):
     printed = {
         command: run(repository, command, tmp_path / "storage")
         for command in commands()
@@ -72,5 +72,5 @@ def test_every_command_runs(repository, tmp_path):
         assert any(text in printed[command] for command in printed if command.startswith(start))
 
 
-def test_the_search_finds_commands():
+def test_commands_are_found_in_the_docs():
     assert len([*commands()]) > 15

@@ -162,7 +162,7 @@ def test_changed_parameters_are_listed_with_the_command(results):
 @pytest.mark.parametrize(
     ("text", "printed"), [("1e-05", "1 × 10⁻⁵"), ("1E-3", "0.001"), ("0.2", "0.2"), ("3", "3")]
 )
-def test_scientific_notation_in_params_is_a_number(results, text, printed):
+def test_scientific_notation_in_params_yaml_is_parsed_as_a_number(results, text, printed):
     params = Path("params.yaml").read_text().replace("lr: 0.02\n", f"lr: {text}\n")
     Path("params.yaml").write_text(params)
     assert f"Learning rate {printed}, with linear decay" in make()[1]
@@ -223,14 +223,14 @@ def test_values_from_data_and_parameters_are_escaped(results):
 )
 def test_the_answer_and_its_numbers_match_the_target(results, target, corner, expected):
     change_params("surfaces", target=target)
-    found = surfaces.main(**small_params()["surfaces"] | {"target": target})
-    write_metrics("surfaces", found)
+    metrics = surfaces.main(**small_params()["surfaces"] | {"target": target})
+    write_metrics("surfaces", metrics)
     text = "".join(make()[1].split())
     assert "".join(expected.split()) in text
     assert f"Gradientdescentfromthecornerw=b={corner},with" in text
-    assert f"takes{found['ce_steps']}stepsoncross-entropy" in text
-    assert found["ce_steps"] > 10
-    (row,) = (row for row in found["fields"] if row["field"] == "l2_grad")
+    assert f"takes{metrics['ce_steps']}stepsoncross-entropy" in text
+    assert metrics["ce_steps"] > 10
+    (row,) = (row for row in metrics["fields"] if row["field"] == "l2_grad")
     for end in ("min", "max"):
         value = format_number(row[end], ".4f")
         assert f"{value}(at{format_number(row[f'{end}_at'], '.2f')})" in text
@@ -345,8 +345,8 @@ def test_the_page_embeds_the_initial_weights_of_the_xor_run(results):
 
 @pytest.mark.parametrize("target", [0, 0.3, 0.5, 1])
 def test_the_page_lists_exact_extremes_beside_grid_values(results, target):
-    found = surfaces.main(**small_params()["surfaces"] | {"target": target, "points": 100})
-    write_metrics("surfaces", found)
+    metrics = surfaces.main(**small_params()["surfaces"] | {"target": target, "points": 100})
+    write_metrics("surfaces", metrics)
     change_params("surfaces", target=target)
     _, text = make()
     expected = {
@@ -372,7 +372,7 @@ def test_numbers_are_typeset(value, form, printed):
     assert format_number(value, form) == printed
 
 
-def test_formulas_become_mathml_with_the_values_of_the_template(results):
+def test_formulas_are_converted_to_mathml_with_template_values(results):
     page, text = make()
     assert "$" not in text
     assert "{{" not in page[: page.index('id="data"')]  # JSDoc types contain braces

@@ -75,7 +75,7 @@ def test_results_of_another_network_or_other_images_are_refused(results, capsys)
     assert capsys.readouterr().err.startswith("data/mnist/test.npz: damaged: its MD5 is ")
 
 
-def test_the_notation_of_a_number_does_not_matter(results):
+def test_an_integer_parameter_equals_the_same_float(results):
     change_parameter("train", "label_smoothing", 0)  # an integer; it was 0.0
     check(SECTIONS)
 

@@ -90,8 +90,8 @@ def test_branches_are_compared_in_a_clone_without_data(ours, tmp_path):
             json.loads(git(fresh, "show", f"{branch}:reports/metrics/{stage}.json"))[name]
             for branch in branches
         )
-        found = metrics[f"reports/metrics/{stage}.json"][name]
-        assert (found["old"], found["new"]) == (old, new)
+        difference = metrics[f"reports/metrics/{stage}.json"][name]
+        assert (difference["old"], difference["new"]) == (old, new)
         assert old != new
     assert not any("surfaces" in path or "xor" in path for path in metrics)
 

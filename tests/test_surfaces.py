@@ -31,8 +31,8 @@ def test_gradients_agree_with_central_differences(name, target):
     after = surfaces.sample(weight + h, bias, target)[name]
     before = surfaces.sample(weight - h, bias, target)[name]
     expected = (after - before) / (2 * h)
-    found = surfaces.sample(weight, bias, target)[f"{name}_grad"]
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    actual = surfaces.sample(weight, bias, target)[f"{name}_grad"]
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-6)
 
 
 def test_an_example_computed_by_hand():

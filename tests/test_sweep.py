@@ -109,11 +109,11 @@ def outs(result):
 
 def training_runs_of(process):
     """The training runs among the descendants of a process."""
-    found = []
+    training_runs = []
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.Error):
-            found += [child] if "stages/cnn_train.py" in child.cmdline()[1:] else []
-    return found
+            training_runs += [child] if "stages/cnn_train.py" in child.cmdline()[1:] else []
+    return training_runs
 
 
 def address_in(file):
@@ -124,13 +124,13 @@ def address_in(file):
 
 def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, condition
         time.sleep(0.1)
-    return found
+    return result
 
 
-def test_a_sweep_gives_the_results_of_plain_runs_and_lists_failures(repository, tmp_path):
+def test_a_sweep_gives_the_results_of_single_runs_and_lists_failures(repository, tmp_path):
     alone = shutil.copytree(repository, tmp_path / "alone")
     settings = ("-S", "train.epochs=1", "-S", "train.lr=0.02", "-S", "train.device=cpu,mps")
     done = sweep(repository, *ALL_CORES, *settings)
@@ -145,9 +145,9 @@ def test_a_sweep_gives_the_results_of_plain_runs_and_lists_failures(repository, 
     command = ["dvc", "exp", "run", "--temp", "--name", name, *settings[:4]]
     command += ["-S", "train.device=cpu", "evaluate"]
     subprocess.run(command, cwd=alone, env=ONE_THREAD, check=True, capture_output=True)
-    found = results(repository, name)
-    assert found == results(alone, name)
-    assert json.loads(found["reports/metrics/train.json"])["machine"][0]["threads"] == 1
+    swept = results(repository, name)
+    assert swept == results(alone, name)
+    assert json.loads(swept["reports/metrics/train.json"])["machine"][0]["threads"] == 1
 
     before = experiments(repository)
     again = sweep(repository, *settings[:4], "-S", "train.device=cpu")
@@ -155,7 +155,7 @@ def test_a_sweep_gives_the_results_of_plain_runs_and_lists_failures(repository, 
     assert again.stdout.startswith("runs: 1, there already: 1\n")
     assert again.stdout.splitlines()[-3:] == done.stdout.splitlines()[-3:]
     assert experiments(repository) == before
-    (model,) = (out["md5"] for out in outs(found) if out["path"] == "data/network/model.pth")
+    (model,) = (out["md5"] for out in outs(swept) if out["path"] == "data/network/model.pth")
     stored = repository / f".dvc/cache/files/md5/{model[:2]}/{model[2:]}"
     assert stored.exists()
     assert stored.parent.stat().st_mode & 0o2070 == 0o2070  # the group can write

@@ -37,7 +37,7 @@ def draws(count=500, **changes):
     return draw_distortions(count, Augment(**NONE | changes), epoch_generator(0, 1, "cpu"))
 
 
-def test_the_zero_distortion_keeps_an_image():
+def test_a_distortion_of_zero_leaves_images_unchanged():
     images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8).float()
     torch.testing.assert_close(distort(images, draws(5)), images, atol=1e-3, rtol=0)
 
@@ -211,7 +211,7 @@ def make_run(name):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_steps_agree_with_plain_pytorch(name):
+def test_training_steps_agree_with_torch_optim(name):
     model, ema_model, _, step = make_run(name)
     theirs = deepcopy(model)
     if name == "sgd":
@@ -265,7 +265,7 @@ def no_gpu(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_warming_up_and_capturing_do_not_change_the_training_run(name, no_gpu):
+def test_warm_up_and_capture_do_not_change_the_training_run(name, no_gpu):
     torch.use_deterministic_algorithms(True)
     ends = []
     for graphed in (False, True):
@@ -432,7 +432,7 @@ def test_of_two_identical_concurrent_runs_only_the_first_has_a_checkpoint(worksp
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_at_once_with_one_line(images, start):
+def test_ctrl_c_stops_training_at_once_with_one_line(images, start):
     process = start(epochs=1000)
     process.stdout.readline()
     started = time.perf_counter()

@@ -65,9 +65,9 @@ def test_a_wrong_constant_is_outside_its_tolerance(stage, file, old, new, metric
     edit(file, old, new)
     run(stage)
     table = tabulate(committed, read_results()).set_index("metric")
-    found = table["verdict"][table.index.str.startswith(metric)]
-    assert len(found) > 0
-    assert (found == "OUTSIDE").all()
+    verdicts = table["verdict"][table.index.str.startswith(metric)]
+    assert len(verdicts) > 0
+    assert (verdicts == "OUTSIDE").all()
     line, reproduced = summarize(table.reset_index(), {})
     assert line.startswith("NOT reproduced: ")
     assert not reproduced
@@ -88,7 +88,7 @@ def test_another_thread_count_or_precision_is_within_the_tolerances(change, proj
     assert here.machine["precision"] in line
 
 
-def test_results_on_imported_images_are_compared_without_their_metrics(project):
+def test_results_on_imported_images_are_compared_without_data_metrics(project):
     """After `dvc import-url`, no stage writes reports/metrics/data.json."""
     git(project, "rm", "--quiet", "reports/metrics/data.json")
     git(project, "commit", "--quiet", "-m", "imported images")
@@ -124,7 +124,7 @@ def test_make_repro_reports_the_comparison_with_the_last_commit_in_one_line(proj
 
 
 @pytest.mark.slow
-def test_the_quick_variant_runs_in_a_clone_and_changes_nothing_here(project):
+def test_quick_verification_runs_in_a_clone_and_changes_no_file_here(project):
     Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n# an edit\n")
     before = git(project, "status", "--porcelain")
     command = [sys.executable, ROOT / "tools/verify.py", "--quick"]

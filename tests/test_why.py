@@ -105,7 +105,7 @@ def reproduce():
         return {stage.addressing for stage in repo.reproduce()}
 
 
-def test_stages_and_data_that_users_add_are_predicted(project, predict):
+def test_reruns_of_user_stages_and_data_are_predicted(project, predict):
     predicted, _ = predict(project)
     new = {name for name, text in predicted.items() if text == "outdated: not in dvc.lock"}
     assert new == {"first", "check", "inside", "reads"}
@@ -202,6 +202,6 @@ def test_an_invalid_file_is_reported_in_one_line(project, predict, name, text, l
         ("demo/dvc.yaml", True),
     ],
 )
-def test_git_ignores_outputs_and_no_dvc_file(path, ignored):
+def test_git_ignores_outputs_but_no_dvc_file(path, ignored):
     command = ["git", "check-ignore", "--quiet", "--no-index", path]
     assert (subprocess.run(command, cwd=ROOT, env=ENV).returncode == 0) == ignored

@@ -29,7 +29,7 @@ def default_run():
     return xor_train.trajectory(xor_train.single_start(42), steps=3001, lr=0.1)
 
 
-def test_initial_weights_are_those_of_pytorch_for_the_seed():
+def test_initial_weights_equal_those_of_pytorch_for_the_seed():
     torch.manual_seed(42)
     hidden, output = nn.Linear(2, 2), nn.Linear(2, 1)
     W, b, v, c = xor_train.single_start(42)

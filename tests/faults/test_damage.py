@@ -84,10 +84,10 @@ def test_damage_in_the_cache_is_reported_and_recomputed(repository, kinds, damag
     paths = [path for kind in kinds for path in kind(repository)]
     for path in paths:
         damage(path, rng)
-    found = doctor(repository)
-    assert found.returncode == 1
+    report = doctor(repository)
+    assert report.returncode == 1
     for path in paths:
-        assert f"{path.relative_to(repository)}: damaged" in found.stdout
+        assert f"{path.relative_to(repository)}: damaged" in report.stdout
     fixed = doctor(repository, "--fix")
     assert fixed.returncode == 0, fixed.stdout
     assert not any(path.exists() for path in paths)

@@ -106,7 +106,7 @@ def is_sound(value):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=files())
-def test_any_file_is_used_unchanged_or_rejected_in_one_line(workspace, written, text):
+def test_every_params_yaml_is_used_unchanged_or_rejected_in_one_line(workspace, written, text):
     Path("params.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
     for section, main in MAINS.items():
 
@@ -131,7 +131,7 @@ def test_any_file_is_used_unchanged_or_rejected_in_one_line(workspace, written, 
 
 
 @pytest.mark.parametrize("text", RAW, ids=range(len(RAW)))
-def test_an_unusable_file_is_rejected_in_one_line(workspace, written, text, capsys):
+def test_an_unusable_params_yaml_is_rejected_in_one_line(workspace, written, text, capsys):
     Path("params.yaml").write_text(text)
     with pytest.raises(SystemExit) as stopped:
         run(MAINS["train"], "train")

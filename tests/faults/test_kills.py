@@ -80,7 +80,7 @@ def wait_until_all_have_ended(folder):
         for signum in (signal.SIGKILL, signal.SIGTERM)
     ],
 )
-def test_a_run_killed_at_any_moment_loses_nothing(
+def test_a_run_killed_at_a_random_moment_loses_no_data(
     kind, signum, pristine, first_run, tmp_path, full
 ):
     seconds, expected = first_run["seconds"], tracked_bytes(first_run["folder"])
@@ -96,14 +96,14 @@ def test_a_run_killed_at_any_moment_loses_nothing(
 
         for lock in (folder / ".git").rglob("*.lock"):
             os.utime(lock, (0, 0))  # the doctor keeps recent ones
-        found = doctor(folder, "--fix")
-        assert found.returncode == 0, (moment, found.stdout)
+        report = doctor(folder, "--fix")
+        assert report.returncode == 0, (moment, report.stdout)
         assert doctor(folder).stdout == "nothing is wrong here\n"
         assert git(folder, "symbolic-ref", "--short", "HEAD") in ("main", "master")
-        if "git stash pop" in found.stdout:  # killed while DVC had stashed the edits
+        if "git stash pop" in report.stdout:  # killed while DVC had stashed the edits
             git(folder, "checkout", "--quiet", ".")
             git(folder, "stash", "pop")
-        assert (folder / "notes.md").read_text() == "notes\n" + EDIT, (moment, found.stdout)
+        assert (folder / "notes.md").read_text() == "notes\n" + EDIT, (moment, report.stdout)
 
         (folder / "params.yaml").write_text(before)
         dvc(folder, "repro", "--quiet")

@@ -33,7 +33,7 @@ def branches(first_run, tmp_path_factory):
     ],
     ids=" ".join,
 )
-def test_merged_results_are_those_of_the_merged_parameters(branches, strategy):
+def test_repro_after_a_merge_writes_the_results_of_the_merged_parameters(branches, strategy):
     git(branches, "checkout", "--quiet", "--force", "-B", "ours", "start")
     dvc(branches, "checkout", "--quiet", "--force")
     command = ["git", "merge", "--quiet", "--no-edit", *strategy, "theirs"]

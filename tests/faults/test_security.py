@@ -78,7 +78,7 @@ def test_a_checkpoint_with_pickled_code_is_moved_aside(workspace, capsys):
     assert not Path("exploited").exists()
 
 
-def test_a_parameter_reaches_no_shell(tmp_path):
+def test_no_shell_executes_a_parameter(tmp_path):
     folder = make_repository(tmp_path)
     attack = "train.optimizer='$(touch exploited);`touch exploited`|touch exploited'"
     command = [sys.executable, ROOT / "tools/sweep.py", "--seeds", "2", "-S", attack]

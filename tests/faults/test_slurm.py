@@ -60,10 +60,10 @@ def free_ports(count):
 
 def wait_until(condition, seconds=900):
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, "timeout"
         time.sleep(0.2)
-    return found
+    return result
 
 
 def processes_in(folder):
@@ -160,11 +160,11 @@ def test_a_sweep_on_slurm_completes_after_a_job_is_cancelled(slurm, tmp_path):
     subprocess.run(["scancel", job], env=slurm, check=True)
     assert sweep.wait(timeout=900) == 0, output.read_text()
     assert not training.is_running()
-    found = experiments(folder)
-    assert found.keys() == {f"seed={seed}" for seed in range(1, 9)}
+    completed = experiments(folder)
+    assert completed.keys() == {f"seed={seed}" for seed in range(1, 9)}
 
     # All eight exist with valid provenance, so the sweep runs nothing and needs no cluster.
     command = ["python", "tools/sweep.py", "-S", "train.seed=range(1,9)"]
     again = slurm | {"DASK_SCHEDULER": "tcp://127.0.0.1:1"}
     subprocess.run(command, cwd=folder, env=again, check=True)
-    assert experiments(folder) == found
+    assert experiments(folder) == completed

@@ -58,9 +58,9 @@ def test_every_file_has_a_reader():
 @pytest.mark.parametrize(("section", "name"), PARAMETERS)
 def test_a_changed_parameter_outdates_its_stage_and_the_page(repository, section, name):
     before = change(repository, section, name, "another value")
-    found = outdated_stages(repository)
+    outdated = outdated_stages(repository)
     (repository / "params.yaml").write_text(before)
-    assert found == {stage for stage in STAGES if section_of(stage) == section} | {"report"}
+    assert outdated == {stage for stage in STAGES if section_of(stage) == section} | {"report"}
     assert outdated_stages(repository) == set()
 
 
@@ -70,9 +70,9 @@ def test_a_changed_file_outdates_exactly_its_readers(repository, path):
     before = file.read_bytes()
     comment = {".html": b"<!-- changed -->\n", ".css": b"/* changed */\n", ".js": b"// changed\n"}
     file.write_bytes(before + comment.get(file.suffix, b"# changed\n"))
-    found = outdated_stages(repository)
+    outdated = outdated_stages(repository)
     file.write_bytes(before)
-    assert found == readers_of(path)
+    assert outdated == readers_of(path)
     assert outdated_stages(repository) == set()
 
 

@@ -207,7 +207,7 @@ def test_no_number_is_shown_with_parameters_that_did_not_produce_it(pipeline, tm
 
 
 @pytest.mark.slow
-def test_a_page_of_unchecked_stages_is_detected(pipeline, tmp_path, pool):
+def test_a_missing_check_for_stale_results_is_detected(pipeline, tmp_path, pool):
     """Without the check, the page shows a frozen stage's numbers with edited parameters."""
     unchecked = shutil.copytree(pipeline, tmp_path / "unchecked", symlinks=True)
     with open(unchecked / "stages/common/stage.py", "a") as code:

@@ -1,4 +1,4 @@
-// Gradient descent of one neuron from any point, under both losses at once.
+// Gradient descent of one neuron from any point, on both losses.
 
 /**
  * A path on the surface up to a step, as a polyline, and the indices of its points that are steps.
@@ -41,7 +41,7 @@ function sampleOutputs(path) {
     ce: { name: "Cross-entropy", colour: "--ce" },
     l2: { name: "L2", colour: "--l2" },
   };
-  /** z after 0, 1, … steps under each loss. @type {Record<string, number[]>} */
+  /** z after 0, 1, … steps on each loss. @type {Record<string, number[]>} */
   const paths = {};
   const formatSteps = (count) => `${formatCount(count)} ${count === 1 ? "step" : "steps"}`;
   const lr = () => Number((10 ** rate.value).toPrecision(3));

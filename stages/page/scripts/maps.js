@@ -25,7 +25,7 @@
     };
   }
 
-  const tile = document.createElement("canvas"); // one map at its own size
+  const tile = document.createElement("canvas"); // one map at its original size
   function paintMap(pen, values, size, c, shade, x, y, side) {
     tile.width = tile.height = size;
     const image = new ImageData(size, size);

@@ -87,7 +87,7 @@ const drawUniform = (random, count) =>
 /** The parameters of two nn.Linear layers after torch.manual_seed(seed). */
 const oneStart = (seed) => Float64Array.from(drawUniform(torchRandom(seed), 9));
 
-/** The stage's random starts from index `from` up to, not including, `to`. The stage draws all W, then all b, v and c. */
+/** Random starts `from` to `to` - 1 of the stage, which draws all W, then all b, v and c. */
 function randomStarts(starts, seed, from, to) {
   const random = torchRandom(seed);
   const drawn = [4, 2, 2, 1].map((size) => [size, drawUniform(random, starts * size)]);

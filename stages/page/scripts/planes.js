@@ -59,7 +59,7 @@ function drawPlane(canvas, { low, high, logit, points, axes }) {
     const output = sigmoid(values[k]);
     const colour = rgb[output > 0.5 ? 1 : 0];
     for (let c = 0; c < 3; c += 1) image.data[4 * k + c] = colour[c];
-    image.data[4 * k + 3] = 30 + 220 * Math.abs(output - 0.5); // opacity grows with certainty
+    image.data[4 * k + 3] = 30 + 220 * Math.abs(output - 0.5); // opacity grows with confidence
   }
   shades.getContext("2d").putImageData(image, 0, 0);
   pen.drawImage(shades, left, top, side, side);

@@ -4,7 +4,7 @@
   const button = document.getElementById("starts-run");
   const [status, loaded] = ["starts-status", "starts-loaded"].map((id) => document.getElementById(id));
   const count = Math.min(64, data.xor.starts);
-  let first = 0; // number of the first start shown
+  let first = 0; // index of the first start shown
   let step = 0;
   /** @type {Float64Array[]} */ let networks = [];
   button.textContent = `Train ${count} starts`;
@@ -57,7 +57,7 @@
       if (step === xorSettings.steps) restart();
       position = step;
     },
-    advance(milliseconds) { // five seconds in total; training in a frame takes at most the duration of the previous frame
+    advance(milliseconds) { // five seconds in total; a frame trains at most as long as the previous frame took
       const { lr, tanh, steps } = xorSettings;
       position = Math.min(steps, position + (milliseconds * steps) / 5000);
       const until = performance.now() + Math.min(200, Math.max(20, milliseconds));

@@ -114,7 +114,7 @@ function drawAxes(pen, project, front, { ticks, rise }, right, narrow) {
   let last = Infinity;
   for (const value of ticks) {
     const [x, y] = project([w, b, rise(value)]);
-    if (last - y < 10) continue; // seen from above, the axis is short
+    if (last - y < 10) continue; // the axis is too short when seen from above
     last = y;
     pen.fillRect(x - 4, y - 0.5, 4, 1);
     pen.fillText(round(value), x - 6, y);
@@ -139,8 +139,8 @@ function drawAxes(pen, project, front, { ticks, rise }, right, narrow) {
 }
 
 /**
- * Draw a field over weight and bias. Returns what paths on it and clicks need, or null while the
- * canvas is hidden: the picture, the faces, a projection of (w, b), and a test for hidden points.
+ * Draw a field over weight and bias. Returns null while the canvas is hidden, else the data for
+ * paths and clicks: the picture, the faces, a projection of (w, b), and a test for hidden points.
  * @param {HTMLCanvasElement} canvas @param {View} view
  */
 function drawSurface(canvas, view) {
