@@ -34,16 +34,16 @@ def assignments_layers():
 
 def test_the_checkpoint_loads_strictly_into_the_assignments_layers(computed):
     state = torch.load(computed / "data/network/model.pth", weights_only=True)
-    theirs = nn.Sequential()
+    reference = nn.Sequential()
     for name, module in assignments_layers():
-        theirs.add_module(name, module)
-    theirs.load_state_dict(state, strict=True)
-    ours = DigitClassification()
-    ours.load_state_dict(state, strict=True)
+        reference.add_module(name, module)
+    reference.load_state_dict(state, strict=True)
+    model = DigitClassification()
+    model.load_state_dict(state, strict=True)
     pixels = torch.randint(0, 256, (7, 28, 28), dtype=torch.uint8)
-    torch.testing.assert_close(predict(ours, pixels), theirs.eval()(scale(pixels)))
-    assert sum(p.numel() for p in theirs.parameters()) == 115_690
-    assert [name for name, _ in ours.named_children()] == [
+    torch.testing.assert_close(predict(model, pixels), reference.eval()(scale(pixels)))
+    assert sum(p.numel() for p in reference.parameters()) == 115_690
+    assert [name for name, _ in model.named_children()] == [
         name for name, _ in assignments_layers() if name != "flatten"
     ]
 
@@ -107,8 +107,8 @@ def test_training_never_uses_held_out_images(images):
     splits = read_splits(0.1, "cpu")
     assert [len(labels) for _, labels in splits.values()] == [180, 20, 100]
     split_images = torch.cat([splits["train"][0], splits["val"][0]]).flatten(1)
-    everything = torch.from_numpy(read_images(TRAIN)[0]).flatten(1)
-    assert sorted(map(tuple, split_images.tolist())) == sorted(map(tuple, everything.tolist()))
+    all_images = torch.from_numpy(read_images(TRAIN)[0]).flatten(1)
+    assert sorted(map(tuple, split_images.tolist())) == sorted(map(tuple, all_images.tolist()))
 
 
 def test_without_validation_its_columns_are_empty_and_its_metrics_absent(images):

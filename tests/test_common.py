@@ -87,31 +87,31 @@ AUGMENT = [
 
 @pytest.mark.parametrize(("changes", "line"), AUGMENT)
 def test_an_invalid_member_of_a_group_is_reported_with_its_group(changes, line, workspace, capsys):
-    given = small_params()["train"]
-    given["augment"] |= changes
+    parameters = small_params()["train"]
+    parameters["augment"] |= changes
     with pytest.raises(SystemExit) as stopped, exit_on_user_error("train"):
-        validate(cnn_train.main, "train", given)
+        validate(cnn_train.main, "train", parameters)
     assert stopped.value.code == 2
     (message,) = capsys.readouterr().err.splitlines()
     assert re.match(rf"params\.yaml: train\.augment\.{line}", message), message
 
 
 def test_an_incomplete_group_and_a_group_of_another_type_are_refused(workspace, capsys):
-    given = small_params()["train"]
-    whole = given["augment"]
-    del (missing := dict(whole))["shift"]
+    parameters = small_params()["train"]
+    augment = parameters["augment"]
+    del (missing := dict(augment))["shift"]
     for group, line in (
         (missing, "train.augment.shift: missing; train.augment takes shift, rotation, scale"),
-        ([*whole.values()], "train.augment: should be a dictionary"),
+        ([*augment.values()], "train.augment: should be a dictionary"),
         (1, "train.augment: should be a dictionary"),
     ):
         with pytest.raises(SystemExit), exit_on_user_error("train"):
-            validate(cnn_train.main, "train", given | {"augment": group})
+            validate(cnn_train.main, "train", parameters | {"augment": group})
         (message,) = capsys.readouterr().err.splitlines()
         assert message.startswith(f"params.yaml: {line}"), message
 
 
-BROKEN = {
+INVALID_FILES = {
     "": "surfaces: missing",
     "surfaces: 3": "surfaces: missing",
     "surfaces: [": "not valid YAML",
@@ -128,10 +128,10 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:20])
+@pytest.mark.parametrize("text", INVALID_FILES, ids=lambda text: text[:20])
 def test_an_invalid_file_is_refused_and_its_code_does_not_run(text, workspace, capsys):
     Path("params.yaml").write_text(text)
-    assert BROKEN[text] in error_line(capsys)
+    assert INVALID_FILES[text] in error_line(capsys)
     assert not Path("exploited").exists()
 
 
@@ -219,9 +219,9 @@ def test_a_flipped_bit_in_an_archives_directory_is_detected_or_harmless(workspac
     path = Path("arrays.npz")
     files.write_arrays(path, numbers=[1, 2, 3])
     content, refused = path.read_bytes(), 0
-    for place in range(8 * content.index(b"PK\x01\x02"), 8 * len(content)):
+    for bit in range(8 * content.index(b"PK\x01\x02"), 8 * len(content)):
         damaged = bytearray(content)
-        damaged[place // 8] ^= 1 << place % 8
+        damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         try:
             assert files.read_arrays(path)["numbers"].tolist() == [1, 2, 3]

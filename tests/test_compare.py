@@ -28,8 +28,8 @@ def test_a_difference_in_errors_computed_by_hand():
     base, other = error_mask(1, 2, 3, 4, 50), error_mask(50, 60)
     difference, (low, high), p = compare_errors(base, other)
     assert difference == -3
-    half = 1.959964 * np.sqrt(5 - 9 / 1000)
-    assert (low, high) == pytest.approx((-3 - half, -3 + half))
+    half_width = 1.959964 * np.sqrt(5 - 9 / 1000)
+    assert (low, high) == pytest.approx((-3 - half_width, -3 + half_width))
     assert p == pytest.approx(2 * (5 + 1) / 2**5)  # two-sided: 0 or 1 heads of 5 fair coins
 
 

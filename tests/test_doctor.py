@@ -12,7 +12,7 @@ from conftest import ENV, commit, copy_of, doctor, dvc, git, make_repository
 
 from internals import processes
 
-SOUND = "nothing is wrong here\n"
+HEALTHY = "nothing is wrong here\n"
 
 
 def make_old(path, hours=1):
@@ -35,13 +35,13 @@ def test_finished_experiments_are_not_reported(first_run, tmp_path):
         dvc(repository, "exp", "run", "--quiet", "--name", change[-1], "-S", change, "surfaces")
     dvc(repository, "exp", "apply", "5")
     assert git(repository, "for-each-ref", "refs/exps/exec")  # DVC never deletes some of them
-    assert doctor(repository).stdout == SOUND
+    assert doctor(repository).stdout == HEALTHY
     assert doctor(repository, "--fix").returncode == 0
 
 
-@pytest.mark.parametrize("place", ["HEAD^", "HEAD^{commit}"])
-def test_a_commit_checked_out_by_the_user_stays_checked_out(repository, place):
-    git(repository, "checkout", "--quiet", "--detach", place)
+@pytest.mark.parametrize("revision", ["HEAD^", "HEAD^{commit}"])
+def test_a_commit_checked_out_by_the_user_stays_checked_out(repository, revision):
+    git(repository, "checkout", "--quiet", "--detach", revision)
     before = git(repository, "rev-parse", "HEAD")
     assert doctor(repository, "--fix").returncode == 0
     assert git(repository, "rev-parse", "--symbolic-full-name", "HEAD") == "HEAD"
@@ -123,7 +123,7 @@ def test_the_doctor_checks_a_cache_in_another_folder(repository, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "command", "busy"),
+    ("subfolder", "command", "busy"),
     [
         (".", ["tools/sweep.py"], True),
         (".", ["stages/surfaces.py"], True),
@@ -135,7 +135,7 @@ def test_the_doctor_checks_a_cache_in_another_folder(repository, tmp_path):
         ("another", ["../stages/surfaces.py"], False),
     ],
 )
-def test_runs_count_as_active_and_editors_do_not(repository, place, command, busy):
+def test_runs_count_as_active_and_editors_do_not(repository, subfolder, command, busy):
     for name in ("tools/sweep.py", "stages/surfaces.py", "dvc.py", "editor.py"):
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text("print(flush=True); input()")
@@ -148,7 +148,7 @@ def test_runs_count_as_active_and_editors_do_not(repository, place, command, bus
     )
     process = subprocess.Popen(
         [sys.executable, *command],
-        cwd=repository / place,
+        cwd=repository / subfolder,
         env=ENV,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

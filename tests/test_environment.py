@@ -98,7 +98,7 @@ def change_lock(folder, comment):
         lock.write(f"# {comment}\n")
 
 
-def works(folder):
+def environment_works(folder):
     """Whether .venv activates and runs its console script."""
     command = ["sh", "-c", ". .venv/bin/activate && exec uv /dev/null"]
     return subprocess.run(command, cwd=folder, check=False).returncode == 0
@@ -109,7 +109,7 @@ def test_an_existing_venv_folder_is_renamed_not_deleted(built):
     (former,) = folder.glob(".venv.former-*")
     assert (former / "precious").exists()
     assert former.name in output
-    assert works(folder)
+    assert environment_works(folder)
 
 
 def test_the_content_of_the_lock_file_matters_not_its_modification_time(built, wheels):
@@ -130,8 +130,8 @@ def test_a_clone_uses_a_linked_environment_and_never_deletes_it(built, project, 
     change_lock(project, "fail")  # no environment matches
     assert set_up(project, wheels).returncode != 0
     assert (project / ".venv").readlink() == shared / ".venv"
-    assert works(shared)
-    assert works(project)
+    assert environment_works(shared)
+    assert environment_works(project)
 
 
 @pytest.mark.full
@@ -147,7 +147,7 @@ def test_a_failed_installation_leaves_the_environment_unchanged(built, wheels):
     assert "Traceback" not in failed.stderr
     assert (folder / ".venv").readlink() == link
     assert {*folder.iterdir()} == entries
-    assert works(folder)
+    assert environment_works(folder)
     assert set_up(folder, wheels).stdout == ""
 
 
@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_the_environment_unchanged(built, wheels):
     (folder / "requirements.lock").write_text(before)
     assert failed.returncode != 0
     assert (folder / ".venv").readlink() == link
-    assert works(folder)
+    assert environment_works(folder)
     assert len([path for path in (folder / ".venvs").iterdir() if path.is_dir()]) == 1
 
 
@@ -179,7 +179,7 @@ def test_a_branch_with_another_lock_file_switches_the_environment(built, wheels)
         lock.write_text(text)
         assert set_up(folder, wheels).stdout == ""
         assert (folder / ".venv").readlink() == expected
-        assert works(folder)
+        assert environment_works(folder)
 
 
 @pytest.mark.full
@@ -195,14 +195,14 @@ def test_after_a_killed_set_up_the_old_environment_works_and_the_next_set_up_com
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert (folder / ".venv").readlink() == link
-    assert works(folder)
+    assert environment_works(folder)
     again = start(folder, wheels)
     assert "building" in again.stdout.readline()
     os.killpg(again.pid, signal.SIGINT)
     again.communicate()
     (folder / "requirements.lock").write_text(before)
     assert set_up(folder, wheels).stdout == ""
-    assert works(folder)
+    assert environment_works(folder)
 
 
 @pytest.mark.full
@@ -212,7 +212,7 @@ def test_of_two_concurrent_set_ups_one_builds_and_the_other_waits(project, wheel
     assert [process.returncode for process in both] == [0, 0], outputs
     assert sorted("building" in output for output, _ in outputs) == [False, True]
     assert sorted("waiting" in errors for _, errors in outputs) == [False, True]
-    assert works(project)
+    assert environment_works(project)
 
 
 @pytest.mark.full
@@ -222,7 +222,7 @@ def test_a_renamed_project_gets_its_own_environment(built, wheels, tmp_path):
     done = set_up(folder, wheels)
     assert done.returncode == 0
     assert f"the environment of .venv was made in {before}" in done.stdout
-    assert works(folder)
+    assert environment_works(folder)
     script = (folder / ".venv/bin/uv").read_text()
     assert str(folder) in script
 
@@ -233,4 +233,4 @@ def test_the_project_folder_can_have_any_name(project, wheels, name):
     folder = project.rename(project.with_name(name))
     done = set_up(folder, wheels)
     assert done.returncode == 0, done.stderr
-    assert works(folder)
+    assert environment_works(folder)

@@ -30,8 +30,8 @@ CLEARED |= dict.fromkeys(
     subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True).split(), "x"
 )
 # Variables that users set deliberately, and the Makefile keeps.
-KEPT = {"CUDA_VISIBLE_DEVICES": "", "GIT_SSH_COMMAND": "ssh", "MNIST_MIRROR": "/srv/mnist"}
-KEPT |= {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "UV_CACHE_DIR": "/srv/uv"}
+PRESERVED = {"CUDA_VISIBLE_DEVICES": "", "GIT_SSH_COMMAND": "ssh", "MNIST_MIRROR": "/srv/mnist"}
+PRESERVED |= {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "UV_CACHE_DIR": "/srv/uv"}
 # Settings that do not change the bytes of a figure.
 FIGURES = {
     "a notebook's backend": ({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, ""),
@@ -51,14 +51,14 @@ def test_make_clears_inherited_variables_and_keeps_user_settings():
     shown = subprocess.run(
         ["make", "--no-print-directory", "-f", ROOT / "Makefile", "-f", "-", "show"],
         input="show:\n\t@env\n",
-        env=os.environ | CLEARED | KEPT,
+        env=os.environ | CLEARED | PRESERVED,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     environment = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     assert not environment.keys() & CLEARED.keys()
-    assert {name: environment.get(name) for name in KEPT} == KEPT
+    assert {name: environment.get(name) for name in PRESERVED} == PRESERVED
 
 
 def test_make_sets_a_user_name_without_an_account():
@@ -124,10 +124,10 @@ def run(folder, tool, *arguments, **environment):
 def victim(tmp_path):
     """Another repository, and the variables that Git sets in its hooks."""
     folder = make_repository(tmp_path / "victim")
-    place = str(folder / ".git")
-    variables = {"GIT_DIR": place, "GIT_COMMON_DIR": place, "GIT_WORK_TREE": str(folder)}
-    variables |= {"GIT_INDEX_FILE": f"{place}/index", "GIT_PREFIX": "stages/"}
-    return folder, variables | {"GIT_OBJECT_DIRECTORY": f"{place}/objects"}
+    git_folder = str(folder / ".git")
+    variables = {"GIT_DIR": git_folder, "GIT_COMMON_DIR": git_folder, "GIT_WORK_TREE": str(folder)}
+    variables |= {"GIT_INDEX_FILE": f"{git_folder}/index", "GIT_PREFIX": "stages/"}
+    return folder, variables | {"GIT_OBJECT_DIRECTORY": f"{git_folder}/objects"}
 
 
 def content(folder):

@@ -76,12 +76,12 @@ def test_the_committed_page_reproduces_the_predictions_of_the_committed_network(
     images = images.reshape(-1, 28, 28)
     errors = predictions.index[predictions["actual"] != predictions["predicted"]]
     others = np.random.default_rng(0).choice(predictions.index.difference(errors), 500, False)
-    chosen = np.concatenate([errors, others])
-    probabilities = classify(open_page(file=COMMITTED), images[chosen])
-    assert (probabilities.argmax(1) == predictions["predicted"][chosen]).all()
+    sample = np.concatenate([errors, others])
+    probabilities = classify(open_page(file=COMMITTED), images[sample])
+    assert (probabilities.argmax(1) == predictions["predicted"][sample]).all()
     details = ROOT / "data/predictions.csv"  # probabilities, not tracked by Git
     if details.exists():
-        expected = pd.read_csv(details)["probability"][chosen]
+        expected = pd.read_csv(details)["probability"][sample]
         assert abs(probabilities.max(1) - expected).max() < TOLERANCE
 
 
@@ -150,7 +150,7 @@ def test_a_drawing_is_scaled_to_20_pixels_and_centred_by_mass(open_page):
     for axis in (0, 1):
         centre = (image.sum(1 - axis) * (np.arange(28) + 0.5)).sum() / image.sum()
         assert abs(centre - 14) < 0.05
-    kept = normalise(page, strokes=triangle, width=4, centred=False)
-    assert np.nonzero(kept)[0].min() == 2  # ink starts at 28 of 280 pixels
+    unscaled = normalise(page, strokes=triangle, width=4, centred=False)
+    assert np.nonzero(unscaled)[0].min() == 2  # ink starts at 28 of 280 pixels
     moved = [[[x + 150, y + 120] for x, y in points] for points in triangle]
     assert abs(normalise(page, strokes=moved, width=4) - image).max() <= 1

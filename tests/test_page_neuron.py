@@ -110,7 +110,7 @@ def test_the_page_descends_like_the_stage(open_page, start, target, lr):
         assert actual == pytest.approx(surfaces.descend(slope, start, **settings), abs=1e-9)
 
 
-def start_of(page):
+def start_point(page):
     return tuple(float(page.locator(f"[name={n}]").input_value()) for n in ("weight", "bias"))
 
 
@@ -119,13 +119,13 @@ def start_of(page):
 def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch):
     page = open_page(width, has_touch=touch)
     before = picture(page, "ce")
-    assert start_of(page) == (6, 6)
+    assert start_point(page) == (6, 6)
     box = page.locator("canvas[data-field=ce]").bounding_box()
-    place = box["x"] + 0.7 * box["width"], box["y"] + 0.6 * box["height"]
-    (page.touchscreen.tap if touch else page.mouse.click)(*place)
-    assert start_of(page) != (6, 6)
+    position = box["x"] + 0.7 * box["width"], box["y"] + 0.6 * box["height"]
+    (page.touchscreen.tap if touch else page.mouse.click)(*position)
+    assert start_point(page) != (6, 6)
     assert picture(page, "ce") != before
-    z = sum(start_of(page))
+    z = sum(start_point(page))
     settings = {name: small_params()["surfaces"][name] for name in ("lr", "tolerance", "steps")}
     count = len(surfaces.descend(surfaces.ce_slope, z / 2, 0.5, **settings)) - 1
     assert (
@@ -144,7 +144,7 @@ def test_the_keyboard_sets_start_target_and_learning_rate(open_page):
     page.locator("[name=weight]").press("Home")
     page.locator("[name=bias]").press("PageDown")
     page.locator("[name=rate]").press("ArrowRight")
-    assert start_of(page)[0] == -6
+    assert start_point(page)[0] == -6
     assert page.locator("#rate-value").inner_text() == "1.12"
     page.locator("[name=target]").press("PageUp")
     assert all(picture(page, field) != before[field] for field in before)

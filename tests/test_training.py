@@ -65,9 +65,9 @@ def test_a_quarter_turn_agrees_with_rot90():
 def test_distorting_agrees_with_torchs_affine_grid():
     images = torch.randint(0, 256, (50, 28, 28), dtype=torch.uint8).float()
     drawn = draws(50, shift=2, rotation=30.0, scale=0.2, shear=0.2)
-    theirs = drawn.clone()
-    theirs[:, :, 2] /= 14  # torch uses coordinates from -1 to 1
-    grid = affine_grid(theirs, (50, 1, 28, 28), align_corners=False)
+    torch_affine = drawn.clone()
+    torch_affine[:, :, 2] /= 14  # torch uses coordinates from -1 to 1
+    grid = affine_grid(torch_affine, (50, 1, 28, 28), align_corners=False)
     expected = grid_sample(images[:, None], grid, align_corners=False)[:, 0]
     torch.testing.assert_close(distort(images, drawn), expected, atol=1e-2, rtol=0)
 
@@ -213,26 +213,26 @@ def make_run(name):
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_training_steps_agree_with_torch_optim(name):
     model, ema_model, _, step = make_run(name)
-    theirs = deepcopy(model)
+    reference = deepcopy(model)
     if name == "sgd":
         options = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
-        plain = torch.optim.SGD(theirs.parameters(), lr=1, **options)
+        torch_optimizer = torch.optim.SGD(reference.parameters(), lr=1, **options)
     else:
-        plain = torch.optim.AdamW(theirs.parameters(), lr=1, weight_decay=0.01)
-    average = theirs.conv2.weight.detach().clone()
+        torch_optimizer = torch.optim.AdamW(reference.parameters(), lr=1, weight_decay=0.01)
+    average = reference.conv2.weight.detach().clone()
     for batch, lr, decay in ((slice(0, 32), 0.01, 0.1), (slice(32, 64), 0.02, 0.5)):
         loss, correct = step(torch.arange(64)[batch], torch.tensor(lr), torch.tensor(decay))
 
-        logits = theirs(scale(IMAGES[batch]))
+        logits = reference(scale(IMAGES[batch]))
         expected = cross_entropy(logits, LABELS[batch], label_smoothing=0.1)
-        plain.param_groups[0]["lr"] = lr
-        plain.zero_grad()
+        torch_optimizer.param_groups[0]["lr"] = lr
+        torch_optimizer.zero_grad()
         expected.backward()
-        plain.step()
-        average = decay * average + (1 - decay) * theirs.conv2.weight.detach()
+        torch_optimizer.step()
+        average = decay * average + (1 - decay) * reference.conv2.weight.detach()
         assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
         assert correct.item() == (logits.argmax(1) == LABELS[batch]).sum().item()
-    torch.testing.assert_close(model.conv2.weight, theirs.conv2.weight, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(model.conv2.weight, reference.conv2.weight, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(ema_model.conv2.weight, average, atol=1e-4, rtol=1e-3)
 
 
@@ -243,8 +243,8 @@ class ReplayedStep(cuda_graph.GraphedStep):
         graph, inputs, outputs = super().capture(tensors)
 
         def replay():
-            for held, new in zip(outputs, self.step(*inputs), strict=True):
-                held.copy_(new)
+            for output, new in zip(outputs, self.step(*inputs), strict=True):
+                output.copy_(new)
 
         graph.replay = replay
         return graph, inputs, outputs
@@ -267,7 +267,7 @@ def no_gpu(monkeypatch):
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_warm_up_and_capture_do_not_change_the_training_run(name, no_gpu):
     torch.use_deterministic_algorithms(True)
-    ends = []
+    runs = []
     for graphed in (False, True):
         model, ema_model, optimizer, step = make_run(name)
         if graphed:
@@ -275,27 +275,27 @@ def test_warm_up_and_capture_do_not_change_the_training_run(name, no_gpu):
         for k in range(4):  # the last two steps have no distortion, so they use a second graph
             distortion = draws(16, shift=2) if k < 2 else None
             batch, lr, decay = torch.arange(16) + 16 * k, torch.tensor(0.01), torch.tensor(0.5)
-            outcome = [value.clone() for value in step(batch, lr, decay, distortion)]
-        ends.append([*outcome, *model.state_dict().values(), *ema_model.state_dict().values()])
-    assert all(torch.equal(*pair) for pair in zip(*ends, strict=True))
+            results = [value.clone() for value in step(batch, lr, decay, distortion)]
+        runs.append([*results, *model.state_dict().values(), *ema_model.state_dict().values()])
+    assert all(torch.equal(*pair) for pair in zip(*runs, strict=True))
 
 
 def test_the_message_of_a_failed_capture_names_the_cause(no_gpu, monkeypatch):
     @contextmanager
-    def broken(_):
+    def failing_graph(_):
         try:
             yield
         finally:
             raise RuntimeError("operation failed due to a previous error during capture")
 
     def step(tensor):
-        if torch.cuda.graph is broken and step.calls == 3:
+        if torch.cuda.graph is failing_graph and step.calls == 3:
             raise RuntimeError("operation not permitted\n when stream is capturing")
         step.calls += 1
         return tensor
 
     step.calls = 0
-    monkeypatch.setattr(torch.cuda, "graph", broken)
+    monkeypatch.setattr(torch.cuda, "graph", failing_graph)
     model = torch.nn.Linear(1, 1)
     graphed = cuda_graph.GraphedStep(step, [model], torch.optim.SGD(model.parameters()))
     with pytest.raises(ParameterError) as refused:
@@ -368,7 +368,7 @@ def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
     images, written, monkeypatch
 ):
     train()
-    whole = outputs(written).keys()
+    names = outputs(written).keys()
     save = cnn_train.Checkpoint.save
 
     def interrupt(self, history):
@@ -380,7 +380,7 @@ def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
     with pytest.raises(KeyboardInterrupt):
         train(epochs=4, seed=1)
     curves = "reports/plots/history.json"
-    assert outputs(written).keys() == {name for name in whole if "mnist" in name} | {curves}
+    assert outputs(written).keys() == {name for name in names if "mnist" in name} | {curves}
     rows = json.loads(Path(curves).read_text())["rows"]
     assert [row["epoch"] for row in rows] == [*range(1, len(rows) + 1)]
     assert len(rows) >= 2
@@ -394,12 +394,12 @@ def test_training_restarts_after_a_damaged_or_foreign_checkpoint(
     monkeypatch.setattr(cnn_train.Checkpoint, "remove", lambda self: self.lock.release())
     train(epochs=1)
     (path,) = (path for path in CHECKPOINTS.iterdir() if path.suffix != ".lock")
-    whole = path.read_bytes()
+    content = path.read_bytes()
 
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1
-    for broken in (bytes(flipped), whole[:1000], b""):
-        path.write_bytes(broken)
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (bytes(flipped), content[:1000], b""):
+        path.write_bytes(damaged)
         capsys.readouterr()
         train(epochs=1)
         captured = capsys.readouterr()
@@ -446,9 +446,9 @@ def test_ctrl_c_stops_training_at_once_with_one_line(images, start):
 
 def test_a_non_finite_loss_is_reported_with_its_step(images, written):
     before = outputs(written)
-    given = small_params()["train"] | {"schedule": "constant", "warmup": 0, "ema": 0, "lr": 1e30}
+    changes = {"schedule": "constant", "warmup": 0, "ema": 0, "augment": None, "lr": 1e30}
     with pytest.raises(ParameterError) as refused:
-        cnn_train.main(**given | {"augment": None})
+        cnn_train.main(**small_params()["train"] | changes)
     assert str(refused.value) == (
         "params.yaml: train.lr: the loss is not finite in epoch 1, step 2, at a learning rate of "
         "1e+30; try a lower one"

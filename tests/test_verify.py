@@ -34,11 +34,11 @@ def repository(first_run, tmp_path_factory):
 @pytest.fixture
 def project(repository):
     """The current folder: the repository, restored after the test."""
-    kept = {path: path.read_bytes() for path in (repository / "data").rglob("*") if path.is_file()}
+    saved = {path: path.read_bytes() for path in (repository / "data").rglob("*") if path.is_file()}
     with chdir(repository):
         yield repository
         git(repository, "reset", "--quiet", "--hard")
-    for path, content in kept.items():
+    for path, content in saved.items():
         path.write_bytes(content)
 
 

@@ -53,8 +53,8 @@ def run_stage(executable, command, cwd, env, **options):
             sys.argv, sys.path[0] = [script], os.path.dirname(script)
             runpy.run_path(script, run_name="__main__")
             status = 0
-        except SystemExit as ended:
-            status = ended.code
+        except SystemExit as stopped:
+            status = stopped.code
         finally:
             sys.stdout.flush()
             os._exit(status)

@@ -9,7 +9,7 @@ import pytest
 from conftest import copy_of, doctor, dvc, run_stage, tracked_bytes
 from test_pipeline import STAGES, cached, path_of, ran
 
-KEPT = [path_of(output) for stage in STAGES.values() for output in stage.get("outs", [])]
+CACHED_OUTPUTS = [path_of(output) for stage in STAGES.values() for output in stage.get("outs", [])]
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def flip(path, rng):
     """
     content, line = bytearray(path.read_bytes()), b"size"
     while b"size" in line:
-        place = rng.integers(len(content) // 4, 3 * len(content) // 4 + 1)
-        line = content[:place].rpartition(b"\n")[2]
-    content[place] ^= 1 << rng.integers(8)
+        offset = rng.integers(len(content) // 4, 3 * len(content) // 4 + 1)
+        line = content[:offset].rpartition(b"\n")[2]
+    content[offset] ^= 1 << rng.integers(8)
     replace(path, bytes(content))
 
 
@@ -49,7 +49,7 @@ def test_damaged_outputs_are_reported_and_restored(repository, damage):
         if not file.is_relative_to("reports/plots"):
             damage(repository / file, rng)
     status = dvc(repository, "status")
-    for output in KEPT:
+    for output in CACHED_OUTPUTS:
         assert f"modified:           {output}" in status
     again = dvc(repository, "repro")
     assert "cnn_train" in cached(again) + ran(again)

@@ -28,9 +28,9 @@ def test_a_shallow_clone_without_a_cache_computes_the_same_results(original, tmp
 def test_a_locale_without_unicode_changes_no_result(original, tmp_path):
     folder = tmp_path / "plain"
     git(tmp_path, "clone", "--quiet", original, folder)
-    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    locale = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
-        ["dvc", "repro", "--quiet"], cwd=folder, env=ENV | plain, capture_output=True, text=True
+        ["dvc", "repro", "--quiet"], cwd=folder, env=ENV | locale, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert tracked_bytes(folder) == tracked_bytes(original)

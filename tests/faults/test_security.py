@@ -34,16 +34,16 @@ def calls(path):
 @pytest.mark.parametrize("path", CODE, ids=lambda path: path.stem)
 def test_no_script_runs_data_as_code_or_parameters_in_a_shell(path):
     for node, name in calls(path):
-        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        keywords = {keyword.arg: keyword.value for keyword in node.keywords}
         target = ast.unparse(node.func)
         if name in DANGEROUS and target != "self.eval":
             assert target.endswith(".eval"), target  # Module.eval takes no arguments
             assert not node.args
-        assert "shell" not in given
+        assert "shell" not in keywords
         if target == "torch.load":
-            assert ast.unparse(given["weights_only"]) == "True"
+            assert ast.unparse(keywords["weights_only"]) == "True"
         if target in ("np.load", "numpy.load"):
-            assert ast.unparse(given["allow_pickle"]) == "False"
+            assert ast.unparse(keywords["allow_pickle"]) == "False"
         if target == "yaml.load":
             assert ast.unparse(node.args[1]) == "Loader"
     imported = {

@@ -110,10 +110,10 @@ class Walk:
         self.dvc("gc", "--workspace", "--force")
 
     def worktree(self):
-        place = self.folder.with_name(f"{self.folder.name}-{len(self.trace)}")
-        if self.git("worktree", "add", "--detach", "--quiet", str(place)).returncode == 0:
-            Walk(place, self.pool).dvc("repro")
-            self.check_folder(place)
+        worktree_folder = self.folder.with_name(f"{self.folder.name}-{len(self.trace)}")
+        if self.git("worktree", "add", "--detach", "--quiet", str(worktree_folder)).returncode == 0:
+            Walk(worktree_folder, self.pool).dvc("repro")
+            self.check_folder(worktree_folder)
 
     # Checks after each action, and at the end.
 
