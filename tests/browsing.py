@@ -18,11 +18,13 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser, made):
-    """A function that opens the page and records `page.requests` and error `page.messages`."""
+def open_page(browser, page_path):
+    """Return a function that opens a page. It records requests in `page.requests`, and errors and
+    warnings in `page.messages`.
+    """
     contexts = []
 
-    def open_page(width=1280, scheme="light", file=made, **settings):
+    def open_page(width=1280, scheme="light", file=page_path, **settings):
         viewport = {"width": width, "height": 844 if width == 390 else 900}
         contexts.append(browser.new_context(viewport=viewport, color_scheme=scheme, **settings))
         contexts[-1].set_default_timeout(120_000)  # a busy machine

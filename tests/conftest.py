@@ -1,8 +1,8 @@
 """Shared fixtures and functions: options, a workspace with small parameters, a small data set, a
 repository with the results of `dvc repro`.
 
-Only the functions that need torch or a stage import it: the main process of pytest-xdist runs no
-test.
+Functions that need torch or a stage import it themselves, because the main process of pytest-xdist
+runs no tests.
 """
 
 import json
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def isolate():
     """Remove the settings of an outer make, a Git hook, DVC and the user from the environment."""
-    make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # `make test` sets them for inner makes
+    make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # `make test` exports them to child processes
     for name in make & {*os.environ}:
         del os.environ[name]
     for name in {*os.environ} - {"GIT_EXEC_PATH", "MPLCONFIGDIR"}:
@@ -45,8 +45,8 @@ def isolate():
 
 
 isolate()
-# `python` and `dvc` are those of this environment.
-HERE = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+# Finds `python` and `dvc` of this virtual environment.
+ENV = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 SMALL = {
     "data": {"dataset": "digits"},
     "surfaces": {"points": 12, "steps": 3000},
@@ -66,7 +66,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Set how many cases hypothesis tries. Tests with deadlines keep them."""
+    """Set the number of hypothesis examples and register the markers."""
     examples = 1000 if config.getoption("--full") else 60
     hypothesis.settings.register_profile("faults", max_examples=examples)
     hypothesis.settings.load_profile("faults")
@@ -95,7 +95,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_deselected(items):
-    """Count the tests left out, by marker."""
+    """Count the deselected tests by marker."""
     for item in items:
         counts = item.config.stash[LEFT_OUT]
         name = next((n for n in ("full", "slow") if item.get_closest_marker(n)), "fast")
@@ -110,7 +110,7 @@ def pytest_sessionfinish(session):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """Take the counts of a worker: all workers collect the same tests."""
+    """Read the counts of a worker. All workers collect the same tests."""
     node.config.stash[LEFT_OUT] |= getattr(node, "workeroutput", {}).get("left_out", {})
 
 
@@ -129,7 +129,7 @@ def full(request):
 
 
 def small_params():
-    """params.yaml with the values of SMALL, for runs of seconds."""
+    """params.yaml with the values of SMALL, so a run takes seconds."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for section, changes in SMALL.items():
         params[section] |= changes
@@ -157,14 +157,14 @@ def prepare(folder):
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """A folder with params.yaml and without results, as the current folder."""
+    """The current folder: it contains params.yaml and no results."""
     prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def write_images():
-    """Write 200 training and 100 test images of ten easy classes, as download_mnist does."""
+    """Write 200 training and 100 test images of ten easy classes in download_mnist's format."""
     rng = np.random.default_rng(0)
     classes = np.array([str(digit) for digit in range(10)])
     for path, count in ((TRAIN, 200), (TEST, 100)):
@@ -184,8 +184,8 @@ def images(workspace):
 
 @pytest.fixture(scope="session")
 def build_once(tmp_path_factory, worker_id):
-    """A function: the folder `name`, built by the first test process that needs it, and what
-    `build(folder)` returned.
+    """Return a function of `name` and `build`. The first test process that calls it runs
+    `build(folder)`; every process gets the folder and the returned value.
     """
     shared = tmp_path_factory.getbasetemp()
     if worker_id != "master":
@@ -221,8 +221,8 @@ def computed(build_once):
 
 
 @pytest.fixture(scope="session")
-def made(computed, tmp_path_factory):
-    """The page of these results, reports/index.html in a folder of its own."""
+def page_path(computed, tmp_path_factory):
+    """The path of the page of these results, reports/index.html in a separate folder."""
     import report
 
     folder = tmp_path_factory.mktemp("a page")
@@ -241,7 +241,7 @@ def results(computed, workspace):
 
 @pytest.fixture
 def written(workspace):
-    """A function: every file that stages wrote into the workspace, path to bytes."""
+    """Return a function that reads all files written into the workspace, path to bytes."""
 
     def read():
         files = (path for path in workspace.rglob("*") if path.is_file())
@@ -255,12 +255,12 @@ def written(workspace):
 
 
 def outputs(written):
-    """What a training run wrote, without its checkpoints."""
+    """The files written by stages, without checkpoints: path to bytes."""
     return {name: content for name, content in written().items() if not name.startswith(".dvc")}
 
 
 def remove(results):
-    """Remove the outputs of a training run, but not the images."""
+    """Delete the outputs of a training run and keep the images."""
     for name in results:
         if not name.startswith("data/mnist"):
             Path(name).unlink()
@@ -275,7 +275,7 @@ def compiler():
 
 @pytest.fixture
 def start():
-    """A function: start a training run in the current folder, as a process in a new session."""
+    """Return a function that starts a training run in the current folder, in a new session."""
     started = []
 
     def start(environment=(), **changes):
@@ -289,7 +289,7 @@ def start():
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
-                # A shell makes its background processes ignore Ctrl-C, and they inherit that.
+                # Background processes of a shell ignore Ctrl-C, and child processes inherit this.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
                 env={n: value for n, value in os.environ.items() if n != "DVC_ROOT"}
                 | dict(environment),
@@ -298,7 +298,7 @@ def start():
         return started[-1]
 
     yield start
-    for process in started:  # a failed test may leave them running
+    for process in started:  # a failed test may leave some running
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -341,29 +341,29 @@ def run_pipeline(folder):
     """Run `dvc repro` on the digits in a new repository."""
     make_repository(folder)
     started = time.monotonic()
-    said = dvc(folder, "repro")
-    return {"said": said, "seconds": time.monotonic() - started}
+    output = dvc(folder, "repro")
+    return {"output": output, "seconds": time.monotonic() - started}
 
 
 @pytest.fixture(scope="session")
 def first_run(build_once):
-    """The first `dvc repro` in a repository: its folder, output and seconds. Tests that change the
-    folder take a copy.
+    """The first `dvc repro` in a repository: folder, output and seconds. Tests that change the
+    folder copy it first.
     """
     folder, record = build_once("a project", run_pipeline)
     return {"folder": folder} | record
 
 
 def copy_of(first_run, folder):
-    """A copy of that repository with its results committed and no outdated stage."""
+    """Copy the repository of `first_run` and commit its results; no stage is outdated."""
     shutil.copytree(first_run["folder"], folder, symlinks=True)
-    dvc(folder, "status", "--quiet")  # DVC caches hashes by inode, and those of the copy are new
+    dvc(folder, "status", "--quiet")  # DVC caches hashes by inode, and the copy has new ones
     commit(folder)
     return folder
 
 
 def tracked_bytes(folder):
-    """The files that stages wrote, path in the folder to bytes."""
+    """All files in data/ and reports/, path relative to the folder to bytes."""
     files = (path for name in ("data", "reports") for path in (folder / name).rglob("[!.]*"))
     return {path.relative_to(folder): path.read_bytes() for path in files if path.is_file()}
 
@@ -377,16 +377,16 @@ def commit(folder):
 def git(folder, *arguments):
     """Run git in a folder; return its output."""
     command = ["git", *arguments]
-    done = subprocess.run(command, cwd=folder, env=HERE, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=ENV, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
 def start_dvc(folder, *arguments):
-    """Start dvc in a folder, with output and errors in one stream."""
+    """Start dvc in a folder, with stderr redirected to stdout."""
     return subprocess.Popen(
         ["dvc", *arguments],
         cwd=folder,
-        env=HERE,
+        env=ENV,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -396,21 +396,21 @@ def start_dvc(folder, *arguments):
 def dvc(folder, *arguments, status=0):
     """Run dvc in a folder; return its output."""
     process = start_dvc(folder, *arguments)
-    said, _ = process.communicate()
-    assert process.returncode == status, said
-    return said
+    output, _ = process.communicate()
+    assert process.returncode == status, output
+    return output
 
 
 def doctor(folder, *arguments):
     """Run `make doctor` in a folder; return the finished process."""
     command = [sys.executable, ROOT / "tools/doctor.py", *arguments]
-    done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     return done
 
 
 def experiment(folder, name):
-    """The parameters and metrics of an experiment in `dvc exp show`."""
+    """Parameters and metrics of an experiment, from `dvc exp show`."""
     shown = json.loads(dvc(folder, "exp", "show", "--json"))
     (row,) = (
         row["revs"][0]["data"]

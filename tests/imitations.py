@@ -1,4 +1,4 @@
-"""A repository with results and experiments, made without running the pipeline again."""
+"""Build a repository with results and experiments without rerunning the pipeline."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""The reference loops run and learn: a slow or broken one would make the pipeline look fast."""
+"""The reference loops run and learn. A slow or broken one would make the pipeline look fast."""
 
 import re
 import runpy
@@ -9,27 +9,29 @@ from conftest import ROOT
 
 
 @pytest.fixture
-def lines(monkeypatch, capsys):
-    """A function: run a script of benchmarks/ in this process and return the printed lines."""
+def run_benchmark(monkeypatch, capsys):
+    """Return a function that runs a script of benchmarks/ in this process and returns its output
+    lines.
+    """
 
-    def lines(script, *arguments):
+    def run_benchmark(script, *arguments):
         monkeypatch.setattr(sys, "argv", [script, *arguments])
         runpy.run_path(str(ROOT / "benchmarks" / script), run_name="__main__")
         return capsys.readouterr().out.splitlines()
 
-    return lines
+    return run_benchmark
 
 
-def test_the_notebooks_loop_learns(images, lines):
-    printed = lines("notebook.py", "4")
+def test_the_notebooks_loop_learns(images, run_benchmark):
+    printed = run_benchmark("notebook.py", "4")
     assert len(printed) == 4
     assert float(printed[-1].split()[-1]) > 0.5
     assert all(re.search(r"[\d,]+ images/s +[\d.]+ s", line) for line in printed)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_upper_bound_is_measured(lines, precision):
-    (line,) = lines("floor.py", precision, "16", "0.1")
+def test_the_upper_bound_on_speed_is_measured(run_benchmark, precision):
+    (line,) = run_benchmark("floor.py", precision, "16", "0.1")
     assert re.fullmatch(r"[\d,]+ images/s", line)
 
 

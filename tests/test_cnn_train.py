@@ -1,4 +1,4 @@
-"""The network, its training run and its outputs."""
+"""The network, its training runs and their outputs."""
 
 import pandas as pd
 import pytest
@@ -17,7 +17,7 @@ from training.data import read_splits, shuffled_batches
 
 
 def assignments_layers():
-    """The assignment's description, layer by layer, as (name, module)."""
+    """The layers described in the assignment, as (name, module)."""
     channels = [1, 32, 32, 64]
     for block in (1, 2, 3):
         before, after = channels[block - 1 : block + 1]
@@ -34,16 +34,16 @@ def assignments_layers():
 
 def test_the_checkpoint_loads_strictly_into_the_assignments_layers(computed):
     state = torch.load(computed / "data/network/model.pth", weights_only=True)
-    theirs = nn.Sequential()
+    reference = nn.Sequential()
     for name, module in assignments_layers():
-        theirs.add_module(name, module)
-    theirs.load_state_dict(state, strict=True)
-    ours = DigitClassification()
-    ours.load_state_dict(state, strict=True)
+        reference.add_module(name, module)
+    reference.load_state_dict(state, strict=True)
+    model = DigitClassification()
+    model.load_state_dict(state, strict=True)
     pixels = torch.randint(0, 256, (7, 28, 28), dtype=torch.uint8)
-    torch.testing.assert_close(predict(ours, pixels), theirs.eval()(scale(pixels)))
-    assert sum(p.numel() for p in theirs.parameters()) == 115_690
-    assert [name for name, _ in ours.named_children()] == [
+    torch.testing.assert_close(predict(model, pixels), reference.eval()(scale(pixels)))
+    assert sum(p.numel() for p in reference.parameters()) == 115_690
+    assert [name for name, _ in model.named_children()] == [
         name for name, _ in assignments_layers() if name != "flatten"
     ]
 
@@ -58,13 +58,13 @@ def test_folding_batch_norm_keeps_the_logits():
     model = DigitClassification().to(memory_format=torch.channels_last)
     pixels = scale(torch.randint(0, 256, (64, 28, 28), dtype=torch.uint8))
     for _ in range(20):
-        model(pixels)  # statistics other than 0 and 1
+        model(pixels)  # change the running statistics from 0 and 1
     with torch.no_grad():
         expected = model.eval()(pixels)
         torch.testing.assert_close(fold_batch_norm(model)(pixels), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_predicting_keeps_the_running_statistics_and_the_mode():
+def test_predict_changes_neither_the_running_statistics_nor_the_mode():
     model = DigitClassification().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     predict(model, torch.randint(0, 256, (9, 28, 28), dtype=torch.uint8))
@@ -72,7 +72,7 @@ def test_predicting_keeps_the_running_statistics_and_the_mode():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_training_learns_easy_classes_and_gives_equal_bytes_twice(images, written):
+def test_training_learns_easy_classes_and_a_second_run_gives_equal_bytes(images, written):
     metrics = train(epochs=4)
     first = written()
     train(epochs=4)
@@ -82,14 +82,14 @@ def test_training_learns_easy_classes_and_gives_equal_bytes_twice(images, writte
     assert {f"{s}_{v}" for s in ("train", "val", "test") for v in ("loss", "acc")} < {*history}
     assert history["test_acc"].iloc[-1] > 0.9
     assert metrics["val_acc"] == pytest.approx(history["val_acc"].iloc[-1])
-    # The history's last training loss is the mean over an epoch, not that of the final network.
+    # The last training loss in the history is a mean over the epoch, not of the final network.
     training, validation = metrics["splits"]
     assert training["accuracy"] > 0.9
     assert training["loss"] < history["train_loss"].iloc[-1]
     assert (training["images"], validation["images"]) == (180, 20)
 
 
-def test_the_arrays_are_the_weights_of_the_checkpoint(computed):
+def test_the_weight_arrays_equal_the_checkpoint(computed):
     folder = computed / "data/network"
     state, arrays = read_state(folder / "model.pth"), read_arrays(folder / "weights.npz")
     assert state.keys() == arrays.keys()
@@ -103,12 +103,12 @@ def test_another_seed_gives_another_network(images, computed):
     assert not torch.equal(read_state("data/network/model.pth")["conv1.weight"], first)
 
 
-def test_held_out_images_are_never_trained_on(images):
+def test_training_never_uses_held_out_images(images):
     splits = read_splits(0.1, "cpu")
     assert [len(labels) for _, labels in splits.values()] == [180, 20, 100]
-    found = torch.cat([splits["train"][0], splits["val"][0]]).flatten(1)
-    everything = torch.from_numpy(read_images(TRAIN)[0]).flatten(1)
-    assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, everything.tolist()))
+    split_images = torch.cat([splits["train"][0], splits["val"][0]]).flatten(1)
+    all_images = torch.from_numpy(read_images(TRAIN)[0]).flatten(1)
+    assert sorted(map(tuple, split_images.tolist())) == sorted(map(tuple, all_images.tolist()))
 
 
 def test_without_validation_its_columns_are_empty_and_its_metrics_absent(images):
@@ -134,7 +134,7 @@ def test_the_notebooks_settings_keep_the_learning_rate_constant(images):
 
 
 @pytest.mark.slow
-def test_compiled_training_has_the_losses_of_eager_training(images, compiler):
+def test_compiled_training_agrees_with_eager_training(images, compiler):
     train(compile=False)
     eager = pd.read_csv("data/network/history.csv")
     train(compile=True)
@@ -143,7 +143,7 @@ def test_compiled_training_has_the_losses_of_eager_training(images, compiler):
 
 
 @pytest.mark.slow
-def test_compiling_without_a_compiler_is_an_error_in_one_line(images, start):
+def test_compiling_without_a_compiler_is_reported_in_one_line(images, start):
     missing = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(images / "cache")}
     process = start(compile=True, environment=missing)
     _, errors = process.communicate(timeout=300)
@@ -154,7 +154,7 @@ def test_compiling_without_a_compiler_is_an_error_in_one_line(images, start):
 
 
 @pytest.mark.parametrize("changes", [{"batch_size": 180}, {"lr": 1e-12}])
-def test_extreme_valid_values_can_be_trained(images, changes):
+def test_training_works_with_extreme_valid_values(images, changes):
     train(epochs=1, **changes)
 
 
@@ -164,7 +164,7 @@ def test_a_batch_larger_than_the_training_set_is_refused_with_its_size(images):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_a_missing_device_is_refused_by_name(images):
+def test_a_missing_cuda_device_is_reported(images):
     with pytest.raises(ParameterError, match=r"train\.device: no CUDA device"):
         train(device="cuda")
 
@@ -190,7 +190,7 @@ def test_on_a_gpu_two_runs_give_equal_bytes_and_learn(images, written, changes):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_on_a_gpu_the_graph_computes_the_eager_step(images, monkeypatch, optimizer):
+def test_on_a_gpu_the_captured_graph_agrees_with_eager_training(images, monkeypatch, optimizer):
     train(device="cuda", optimizer=optimizer)
     graph, trained = pd.read_csv("data/network/history.csv"), read_state("data/network/model.pth")
     monkeypatch.setattr(cnn_train, "GraphedStep", lambda step, *_: step)

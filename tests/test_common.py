@@ -1,4 +1,4 @@
-"""Errors in parameters and files: one line that names the cause, and no loss of data."""
+"""Errors in parameters and files are reported in one line and lose no data."""
 
 import os
 import re
@@ -20,8 +20,8 @@ from common.params import Loader, validate
 from common.stage import exit_on_user_error, run
 
 
-def stopped_line(capsys, status=2):
-    """Run `surfaces` and return the line with which it ends."""
+def error_line(capsys, status=2):
+    """Run `surfaces` and return its error message, one line."""
     with pytest.raises(SystemExit) as stopped:
         run(surfaces.main, section="surfaces")
     assert stopped.value.code == status
@@ -37,7 +37,7 @@ def change(changes):
     Path("params.yaml").write_text(yaml.safe_dump(params))
 
 
-WRONG = [
+INVALID = [
     ({"points": 1}, "surfaces.points: should be greater than or equal to 2, got 1"),
     ({"points": True}, "surfaces.points: should be a valid integer, got True"),
     ({"points": "3"}, "surfaces.points: should be a valid integer, got '3'"),
@@ -56,22 +56,20 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "line"), WRONG)
-def test_a_wrong_parameter_is_named_with_its_value_and_the_allowed_ones(
-    changes, line, workspace, capsys, written
-):
+@pytest.mark.parametrize(("changes", "line"), INVALID)
+def test_an_invalid_parameter_is_reported_with_its_value(changes, line, workspace, capsys, written):
     change(changes)
-    found = stopped_line(capsys)
-    assert found.startswith("params.yaml: ")
-    assert re.search(line, found), found
+    message = error_line(capsys)
+    assert message.startswith("params.yaml: ")
+    assert re.search(line, message), message
     assert written() == {}
 
 
-def test_a_missing_parameter_is_named(workspace, capsys):
+def test_a_missing_parameter_is_reported_by_name(workspace, capsys):
     params = yaml.safe_load(Path("params.yaml").read_text())
     del params["surfaces"]["target"]
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert stopped_line(capsys) == (
+    assert error_line(capsys) == (
         "params.yaml: surfaces.target: missing; "
         "surfaces takes extent, points, target, lr, tolerance, steps; missing here: target"
     )
@@ -88,32 +86,32 @@ AUGMENT = [
 
 
 @pytest.mark.parametrize(("changes", "line"), AUGMENT)
-def test_a_wrong_member_of_a_group_is_named_with_its_group(changes, line, workspace, capsys):
-    given = small_params()["train"]
-    given["augment"] |= changes
+def test_an_invalid_member_of_a_group_is_reported_with_its_group(changes, line, workspace, capsys):
+    parameters = small_params()["train"]
+    parameters["augment"] |= changes
     with pytest.raises(SystemExit) as stopped, exit_on_user_error("train"):
-        validate(cnn_train.main, "train", given)
+        validate(cnn_train.main, "train", parameters)
     assert stopped.value.code == 2
-    (found,) = capsys.readouterr().err.splitlines()
-    assert re.match(rf"params\.yaml: train\.augment\.{line}", found), found
+    (message,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"params\.yaml: train\.augment\.{line}", message), message
 
 
-def test_an_incomplete_mapping_a_list_and_a_number_are_refused_as_a_group(workspace, capsys):
-    given = small_params()["train"]
-    whole = given["augment"]
-    del (missing := dict(whole))["shift"]
+def test_an_incomplete_group_and_a_group_of_another_type_are_refused(workspace, capsys):
+    parameters = small_params()["train"]
+    augment = parameters["augment"]
+    del (missing := dict(augment))["shift"]
     for group, line in (
         (missing, "train.augment.shift: missing; train.augment takes shift, rotation, scale"),
-        ([*whole.values()], "train.augment: should be a dictionary"),
+        ([*augment.values()], "train.augment: should be a dictionary"),
         (1, "train.augment: should be a dictionary"),
     ):
         with pytest.raises(SystemExit), exit_on_user_error("train"):
-            validate(cnn_train.main, "train", given | {"augment": group})
-        (found,) = capsys.readouterr().err.splitlines()
-        assert found.startswith(f"params.yaml: {line}"), found
+            validate(cnn_train.main, "train", parameters | {"augment": group})
+        (message,) = capsys.readouterr().err.splitlines()
+        assert message.startswith(f"params.yaml: {line}"), message
 
 
-BROKEN = {
+INVALID_FILES = {
     "": "surfaces: missing",
     "surfaces: 3": "surfaces: missing",
     "surfaces: [": "not valid YAML",
@@ -130,16 +128,16 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:20])
-def test_a_broken_file_is_refused_and_its_code_does_not_run(text, workspace, capsys):
+@pytest.mark.parametrize("text", INVALID_FILES, ids=lambda text: text[:20])
+def test_an_invalid_file_is_refused_and_its_code_does_not_run(text, workspace, capsys):
     Path("params.yaml").write_text(text)
-    assert BROKEN[text] in stopped_line(capsys)
+    assert INVALID_FILES[text] in error_line(capsys)
     assert not Path("exploited").exists()
 
 
 def test_the_message_for_a_missing_file_names_the_folder_to_run_in(workspace, capsys):
     Path("params.yaml").unlink()
-    assert "run from the root" in stopped_line(capsys)
+    assert "run from the root" in error_line(capsys)
 
 
 WORDS = """yes no on off y n true True TRUE ~ null Null 12:30 1:30.5 .inf -.Inf .nan
@@ -164,7 +162,7 @@ def test_a_stage_reads_the_same_value_from_params_yaml_as_dvc(scalar):
     assert values[0] == values[1]
 
 
-def test_a_missing_input_is_named_with_the_command_that_makes_it(workspace, capsys):
+def test_a_missing_input_is_reported_with_the_command_that_creates_it(workspace, capsys):
     def main(extent, points, target, lr, tolerance, steps):
         files.read_arrays("data/xor.npz")
 
@@ -174,15 +172,15 @@ def test_a_missing_input_is_named_with_the_command_that_makes_it(workspace, caps
     assert capsys.readouterr().err.startswith("data/xor.npz: not found; run `dvc repro`")
 
 
-def test_the_line_for_a_misspelt_parameter_names_both_spellings(workspace, capsys):
+def test_a_misspelt_parameter_is_reported_with_the_missing_name(workspace, capsys):
     text = Path("params.yaml").read_text().replace("points:", "pints:")
     Path("params.yaml").write_text(text)
-    line = stopped_line(capsys)
+    line = error_line(capsys)
     assert "surfaces.pints: unknown parameter, got 12; " in line
     assert line.endswith("missing here: points")
 
 
-def test_a_non_finite_result_is_one_line_and_writes_no_metrics(workspace, capsys):
+def test_a_non_finite_result_is_reported_in_one_line_and_writes_no_metrics(workspace, capsys):
     def main(seed, lr, steps, snapshot_every, starts):
         return xor_train.main(seed, 1e30, steps, snapshot_every, starts)
 
@@ -199,7 +197,7 @@ def test_a_non_finite_result_is_one_line_and_writes_no_metrics(workspace, capsys
 @pytest.mark.parametrize(
     ("value", "name"), [(float("nan"), "loss"), ([1.0, {"min": float("inf")}], r"loss\.1\.min")]
 )
-def test_a_non_finite_metric_is_refused_by_name(value, name, workspace, written):
+def test_a_non_finite_metric_is_refused_with_its_name(value, name, workspace, written):
     with pytest.raises(FloatingPointError, match=rf"metrics/train\.json: {name} is (nan|inf)"):
         results.write_metrics("train", {"loss": value})
     assert written() == {}
@@ -221,9 +219,9 @@ def test_a_flipped_bit_in_an_archives_directory_is_detected_or_harmless(workspac
     path = Path("arrays.npz")
     files.write_arrays(path, numbers=[1, 2, 3])
     content, refused = path.read_bytes(), 0
-    for place in range(8 * content.index(b"PK\x01\x02"), 8 * len(content)):
+    for bit in range(8 * content.index(b"PK\x01\x02"), 8 * len(content)):
         damaged = bytearray(content)
-        damaged[place // 8] ^= 1 << place % 8
+        damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         try:
             assert files.read_arrays(path)["numbers"].tolist() == [1, 2, 3]
@@ -253,7 +251,7 @@ def test_code_in_a_weights_file_does_not_run(workspace):
     assert not Path("exploited").exists()
 
 
-def test_damaged_metrics_are_named(workspace):
+def test_damaged_metrics_are_reported_by_file_name(workspace):
     results.write_metrics("train", {"loss": 1.0})
     assert results.read_metrics("train") == {"loss": 1.0}
     Path("reports/metrics/train.json").write_text('{"loss": 1')
@@ -274,14 +272,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial_one(written, monkeypa
     assert {*written()} == {"kept"}
 
 
-def test_the_next_write_replaces_the_partial_file_of_a_killed_one(written):
+def test_a_write_replaces_the_partial_file_of_a_killed_process(written):
     Path(".kept.part").write_bytes(b"a half")
     files.write_bytes("kept", b"whole")
     assert {*written()} == {"kept"}
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_folder_is_one_line(workspace, capsys):
+def test_an_unwritable_folder_is_reported_in_one_line(workspace, capsys):
     Path("reports").mkdir(mode=0o500)
     with pytest.raises(SystemExit) as stopped:
         run(surfaces.main, section="surfaces")
@@ -289,7 +287,7 @@ def test_an_unwritable_folder_is_one_line(workspace, capsys):
     assert re.fullmatch(r"reports/.*: could not be written: .*\n", capsys.readouterr().err)
 
 
-def test_a_file_in_place_of_a_folder_is_one_line(workspace, capsys):
+def test_a_file_in_place_of_a_folder_is_reported_in_one_line(workspace, capsys):
     Path("reports").touch()
     with pytest.raises(SystemExit) as stopped:
         run(surfaces.main, section="surfaces")

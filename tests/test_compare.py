@@ -8,41 +8,42 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM
-from conftest import HERE, ROOT, commit, git
+from conftest import ENV, ROOT, commit, git
 from imitations import add_experiments, commit_results, imitate
 
 from internals.experiments import reference_of
 from internals.summary import compare_errors
 
-MARKUP = "<img/src=x>&\"'"  # Git allows it as a name
+MARKUP = "<img/src=x>&\"'"  # a valid name in Git
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
-def wrong(*images, count=1000):
-    """Which of `count` images a network misclassifies."""
+def error_mask(*images, count=1000):
+    """A mask of `count` images, True at the misclassified ones."""
     return np.isin(np.arange(count), images)
 
 
-def test_a_difference_in_errors_worked_by_hand():
-    base, other = wrong(1, 2, 3, 4, 50), wrong(50, 60)  # 4 errors are gone, 1 is new, 1 is in both
+def test_a_difference_in_errors_computed_by_hand():
+    # `other` corrects 4 errors, makes 1 new one, and shares 1 with `base`.
+    base, other = error_mask(1, 2, 3, 4, 50), error_mask(50, 60)
     difference, (low, high), p = compare_errors(base, other)
     assert difference == -3
-    half = 1.959964 * np.sqrt(5 - 9 / 1000)
-    assert (low, high) == pytest.approx((-3 - half, -3 + half))
-    assert p == pytest.approx(2 * (5 + 1) / 2**5)  # 0 or 1 of 5 fair coins, on both sides
+    half_width = 1.959964 * np.sqrt(5 - 9 / 1000)
+    assert (low, high) == pytest.approx((-3 - half_width, -3 + half_width))
+    assert p == pytest.approx(2 * (5 + 1) / 2**5)  # two-sided: 0 or 1 heads of 5 fair coins
 
 
-def test_equal_errors_are_no_difference():
-    assert compare_errors(wrong(3, 5), wrong(3, 5)) == (0, (0, 0), 1)
+def test_identical_errors_give_a_difference_of_zero():
+    assert compare_errors(error_mask(3, 5), error_mask(3, 5)) == (0, (0, 0), 1)
 
 
 def compare(folder, *names):
     command = [sys.executable, ROOT / "tools/compare.py", *names]
-    return subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
 
 
 def rows(text):
-    """First cell to all cells of each row, for each table of a text."""
+    """The Markdown tables in a text, each as first cell to row."""
     tables, header = [], None
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
@@ -58,8 +59,9 @@ def rows(text):
 
 @pytest.fixture(scope="module")
 def repository(computed, tmp_path_factory):
-    """A repository with experiments: two by one parameter, one with markup as its name, two that
-    ended before `evaluate`."""
+    """A repository with experiments: two change one parameter, one has markup in its name, two
+    ended before `evaluate`.
+    """
     folder = commit_results(computed, tmp_path_factory.mktemp("compare") / "project")
     ours = git(folder, "rev-parse", "HEAD")
     worse = {"train.lr": 0.001}
@@ -84,7 +86,7 @@ def repository(computed, tmp_path_factory):
     return folder
 
 
-def test_runs_are_compared_with_the_commit_the_best_first(repository):
+def test_runs_are_compared_with_the_commit_and_sorted_best_first(repository):
     done = compare(repository, "worse", "same")
     assert done.returncode == 0, done.stderr
     (table,) = rows(done.stdout)
@@ -107,8 +109,8 @@ def test_runs_are_compared_with_the_commit_the_best_first(repository):
     assert git(repository, "status", "--short") == ""
 
 
-def test_a_run_that_ended_before_evaluate_is_reported_and_left_out(repository):
-    """It holds the metrics of the network before."""
+def test_a_run_that_ended_before_evaluate_is_reported_and_excluded(repository):
+    """It contains the metrics of an earlier network."""
     done = compare(repository, "half", "none", "worse")
     assert [*rows(done.stdout)[0]] == ["this commit", "worse"]
     half, none = done.stderr.splitlines()
@@ -116,7 +118,7 @@ def test_a_run_that_ended_before_evaluate_is_reported_and_left_out(repository):
     assert none.startswith("none: skipped: reports/metrics/train.json: stale: computed with train")
 
 
-def test_settings_with_common_seeds_are_compared_paired_by_seed(computed, tmp_path):
+def test_settings_with_common_seeds_are_compared_in_pairs(computed, tmp_path):
     folder = commit_results(computed, tmp_path / "project")
     add_experiments(
         folder,
@@ -125,7 +127,7 @@ def test_settings_with_common_seeds_are_compared_paired_by_seed(computed, tmp_pa
                 "changes": {"train.lr": lr, "train.seed": seed},
                 "flips": flips + seed,
             }
-            for lr, flips in ((0.02, 0), (0.01, 30))  # 0.02 is the commit's
+            for lr, flips in ((0.02, 0), (0.01, 30))  # the commit has 0.02
             for seed in (1, 2, 3)
         }
         | {"alone": {"changes": {"train.lr": 0.005}, "flips": 30}},
@@ -133,11 +135,11 @@ def test_settings_with_common_seeds_are_compared_paired_by_seed(computed, tmp_pa
     done = compare(folder)
     runs, validation, test = rows(done.stdout)
     assert [*validation] == [*test] == ["this commit", "lr=0.01"]
-    assert test["this commit"]["n"] == "4"  # with the commit's own seed
+    assert test["this commit"]["n"] == "4"  # including the seed of the commit
     errors = {name: int(row["errors"]) for name, row in runs.items()}
     differences = [
         -(errors[f"lr=0.01,seed={seed}"] - errors[f"lr=0.02,seed={seed}"]) for seed in (1, 2, 3)
-    ]  # of 100 images: points of accuracy
+    ]  # of 100 images, so errors are percentage points
     assert test["lr=0.01"]["pairs"] == "3"
     assert float(test["lr=0.01"]["difference"]) == pytest.approx(np.mean(differences), abs=1e-3)
     error = np.std(differences, ddof=1) / np.sqrt(3)
@@ -146,7 +148,7 @@ def test_settings_with_common_seeds_are_compared_paired_by_seed(computed, tmp_pa
     assert runs["alone"]["p"] != ""
 
 
-def test_the_deviation_between_seeds_comes_from_the_table_of_seeds(repository):
+def test_the_standard_deviation_between_seeds_is_read_from_seeds_json(repository):
     assert "Standard deviation" not in compare(repository, "worse").stdout
     path = repository / "reports/seeds.json"
     path.write_text(json.dumps({"default": {"errors": [1, 3, 5]}}))
@@ -158,8 +160,8 @@ def test_the_deviation_between_seeds_comes_from_the_table_of_seeds(repository):
     assert line in done.stdout
 
 
-def test_a_run_of_another_precision_is_reported(repository):
-    """As where the commit holds the results of another machine."""
+def test_a_run_with_another_precision_is_reported(repository):
+    """For example, the commit may contain results of another machine."""
     machine = {"precision": "bfloat16"}
     changes = {"train.lr": 0.05}
     add_experiments(repository, {"bfloat16": {"changes": changes, "machine": machine}})
@@ -169,7 +171,7 @@ def test_a_run_of_another_precision_is_reported(repository):
     assert done.stderr == "bfloat16: precision bfloat16, but float32 in this commit\n"
 
 
-def test_an_unknown_run_is_one_line_with_the_existing_ones(repository):
+def test_an_unknown_run_is_reported_in_one_line_with_the_existing_names(repository):
     done = compare(repository, "other")
     assert (done.returncode, done.stdout) == (1, "")
     assert "other: no such experiment of this commit; existing: " in done.stderr
@@ -177,7 +179,7 @@ def test_an_unknown_run_is_one_line_with_the_existing_ones(repository):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_commit_without_results_is_one_line(tmp_path):
+def test_a_commit_without_results_is_reported_in_one_line(tmp_path):
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
@@ -189,7 +191,7 @@ def test_a_commit_without_results_is_one_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def page_file(repository):
-    """The page of this commit, four experiments more, and all others."""
+    """The page for this commit with four more experiments."""
     add_experiments(
         repository,
         {
@@ -205,13 +207,13 @@ def page_file(repository):
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_the_page_needs_no_network_and_fits_the_screen(open_page, page_file, width, scheme):
     page = open_page(width, scheme, page_file)
-    assert [url for url in page.asked if not url.startswith("data:")] == [page.url]
-    assert page.complaints == []
+    assert [url for url in page.requests if not url.startswith("data:")] == [page.url]
+    assert page.messages == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.locator(f"th:has-text({json.dumps(MARKUP)})").count() == 1
     assert page.locator("main img:not([src^='data:image/png'])").count() == 0
-    found = Axe().run(page).response["violations"]
-    assert [f"{rule['id']}: {rule['help']}" for rule in found] == []
+    violations = Axe().run(page).response["violations"]
+    assert [f"{rule['id']}: {rule['help']}" for rule in violations] == []
 
 
 @needs_browser
@@ -226,13 +228,13 @@ def test_a_column_sorts_the_table_in_both_directions(open_page, page_file):
             cells = page.locator(f"#runs tbody :nth-child({column}):is(td, th)").all_inner_texts()
             values = [value(cell.casefold()) for cell in cells]
             assert len(values) == 8
-            if name != "run":  # whose names have punctuation, which browsers sort by locale
+            if name != "run":  # browsers sort punctuation in names by locale
                 assert values == sorted(values, reverse=order == "descending")
         assert cells[0] != cells[-1]
 
 
 @needs_browser
-def test_six_runs_at_most_have_a_colour_and_each_its_own(open_page, page_file):
+def test_at_most_six_runs_have_a_colour_each_a_different_one(open_page, page_file):
     page = open_page(file=page_file)
     boxes = page.locator("#runs input")
     assert boxes.count() == 8
@@ -274,12 +276,12 @@ def test_charts_show_values_on_hover_and_by_keyboard(open_page, page_file):
 
 
 @needs_browser
-def test_disputed_images_are_shown_with_the_predictions_of_both_runs(open_page, page_file):
+def test_images_with_different_predictions_are_shown_with_both(open_page, page_file):
     page = open_page(file=page_file)
     images = page.locator("#images li")
-    everything = images.count()
+    total = images.count()
     page.locator("#other").select_option("worse")
-    assert 20 < images.count() <= everything
+    assert 20 < images.count() <= total
     assert page.locator("#count").inner_text() == f"{images.count()} images"
     item = images.first.inner_text()
     assert ": this commit" in item
@@ -289,12 +291,12 @@ def test_disputed_images_are_shown_with_the_predictions_of_both_runs(open_page, 
 
 
 @needs_browser
-def test_without_the_test_images_their_numbers_are_shown(open_page, computed, tmp_path):
+def test_image_numbers_replace_missing_test_images(open_page, computed, tmp_path):
     folder = commit_results(computed, tmp_path / "project")
     (folder / "data/mnist/test.npz").unlink()
     add_experiments(folder, {"worse": {"changes": {"train.lr": 0.1}, "flips": 9}})
     assert compare(folder).returncode == 0
     page = open_page(file=folder / "reports/compare.html")
-    assert page.complaints == []
+    assert page.messages == []
     assert page.locator("#images img").count() == 0
     assert page.locator("#images li").first.inner_text().count("test image") == 1

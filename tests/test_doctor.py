@@ -1,4 +1,4 @@
-"""The doctor reports nothing after everyday actions, and reports and fixes leftovers of kills."""
+"""The doctor reports nothing after ordinary actions, and fixes what killed runs leave."""
 
 import json
 import os
@@ -8,11 +8,11 @@ import time
 
 import psutil
 import pytest
-from conftest import HERE, commit, copy_of, doctor, dvc, git, make_repository
+from conftest import ENV, commit, copy_of, doctor, dvc, git, make_repository
 
 from internals import processes
 
-SOUND = "no problems found\n"
+HEALTHY = "no problems found\n"
 
 
 def make_old(path, hours=1):
@@ -29,19 +29,19 @@ def repository(tmp_path):
     return folder
 
 
-def test_finished_experiments_are_no_finding(first_run, tmp_path):
+def test_finished_experiments_are_not_reported(first_run, tmp_path):
     repository = copy_of(first_run, tmp_path / "project")
     for change in ("surfaces.points=5", "surfaces.points=6"):
         dvc(repository, "exp", "run", "--quiet", "--name", change[-1], "-S", change, "surfaces")
     dvc(repository, "exp", "apply", "5")
-    assert git(repository, "for-each-ref", "refs/exps/exec")  # DVC keeps some forever
-    assert doctor(repository).stdout == SOUND
+    assert git(repository, "for-each-ref", "refs/exps/exec")  # DVC never deletes some of them
+    assert doctor(repository).stdout == HEALTHY
     assert doctor(repository, "--fix").returncode == 0
 
 
-@pytest.mark.parametrize("place", ["HEAD^", "HEAD^{commit}"])
-def test_a_commit_checked_out_by_a_user_stays(repository, place):
-    git(repository, "checkout", "--quiet", "--detach", place)
+@pytest.mark.parametrize("revision", ["HEAD^", "HEAD^{commit}"])
+def test_a_commit_checked_out_by_the_user_stays_checked_out(repository, revision):
+    git(repository, "checkout", "--quiet", "--detach", revision)
     before = git(repository, "rev-parse", "HEAD")
     assert doctor(repository, "--fix").returncode == 0
     assert git(repository, "rev-parse", "--symbolic-full-name", "HEAD") == "HEAD"
@@ -49,15 +49,15 @@ def test_a_commit_checked_out_by_a_user_stays(repository, place):
 
 
 @pytest.mark.parametrize("experiment", [False, True])
-def test_head_goes_back_to_its_branch_after_a_killed_experiment(repository, experiment):
+def test_head_returns_to_its_branch_after_a_killed_experiment(repository, experiment):
     branch, tip = git(repository, "symbolic-ref", "HEAD"), git(repository, "rev-parse", "HEAD")
     git(repository, "checkout", "--quiet", "--detach", tip)
-    if experiment:  # DVC has committed it
+    if experiment:  # DVC was killed after its commit
         (repository / "params.yaml").write_text("")
         git(repository, "commit", "--quiet", "--all", "--message", "dvc: commit experiment")
-    found = doctor(repository)
-    assert found.returncode == 1
-    assert found.stdout.startswith("HEAD is detached, should be on ")
+    report = doctor(repository)
+    assert report.returncode == 1
+    assert report.stdout.startswith("HEAD is detached, should be on ")
     assert doctor(repository, "--fix").stdout.splitlines()[0].endswith(": fixed")
     assert git(repository, "symbolic-ref", "HEAD") == branch
     assert git(repository, "rev-parse", "HEAD") == tip
@@ -83,8 +83,8 @@ def test_an_old_lock_file_of_git_is_removed(repository):
 
 
 @pytest.mark.parametrize("name", ["index.lock", "packed-refs.lock", "refs/heads/main.lock"])
-def test_a_young_or_open_lock_file_stays_and_is_reported(repository, name):
-    """A library holds it in a process of any name."""
+def test_a_recent_or_open_lock_file_is_kept_and_reported(repository, name):
+    """A library in any process may hold it."""
     path = repository / ".git" / name
     path.touch()
     done = doctor(repository, "--fix")
@@ -101,19 +101,19 @@ def test_a_young_or_open_lock_file_stays_and_is_reported(repository, name):
     assert not path.exists()
 
 
-def test_a_process_that_holds_a_lock_file_of_dvc_is_at_work_whatever_its_name(repository):
-    """A notebook calls DVC as a library."""
+def test_a_process_with_a_dvc_lock_counts_as_active_under_any_name(repository):
+    """A notebook may call DVC as a library."""
     rwlock = repository / ".dvc/tmp/rwlock"
     rwlock.parent.mkdir(exist_ok=True)
     rwlock.write_text(json.dumps({"write": {"data": {"pid": os.getpid(), "cmd": "kernel"}}}))
     assert f"process {os.getpid()} is running here" in doctor(repository, "--fix").stderr
     assert rwlock.exists()
-    make_old(rwlock, hours=10_000)  # before this process was started
+    make_old(rwlock, hours=10_000)  # older than this process
     assert doctor(repository, "--fix").returncode == 0
     assert not rwlock.exists()
 
 
-def test_a_cache_in_another_folder_is_checked(repository, tmp_path):
+def test_the_doctor_checks_a_cache_in_another_folder(repository, tmp_path):
     dvc(repository, "cache", "dir", "--local", str(tmp_path / "cache"))
     dvc(repository, "repro", "--quiet", "surfaces")
     stored = next(path for path in (tmp_path / "cache/files/md5").glob("*/*"))
@@ -123,7 +123,7 @@ def test_a_cache_in_another_folder_is_checked(repository, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "command", "busy"),
+    ("subfolder", "command", "busy"),
     [
         (".", ["tools/sweep.py"], True),
         (".", ["stages/surfaces.py"], True),
@@ -135,7 +135,7 @@ def test_a_cache_in_another_folder_is_checked(repository, tmp_path):
         ("another", ["../stages/surfaces.py"], False),
     ],
 )
-def test_runs_are_at_work_but_editors_are_not(repository, place, command, busy):
+def test_runs_count_as_active_and_editors_do_not(repository, subfolder, command, busy):
     for name in ("tools/sweep.py", "stages/surfaces.py", "dvc.py", "editor.py"):
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text("print(flush=True); input()")
@@ -148,22 +148,22 @@ def test_runs_are_at_work_but_editors_are_not(repository, place, command, busy):
     )
     process = subprocess.Popen(
         [sys.executable, *command],
-        cwd=repository / place,
-        env=HERE,
+        cwd=repository / subfolder,
+        env=ENV,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     try:
         process.stdout.readline()
-        found = doctor(repository)
+        report = doctor(repository)
     finally:
         process.kill()
         process.wait()
-    assert (f"process {process.pid} is running here" in found.stderr) == busy
+    assert (f"process {process.pid} is running here" in report.stderr) == busy
 
 
 def test_an_unreadable_process_counts_as_active(repository, monkeypatch):
-    """Processes of other users are unreadable for all but root."""
+    """Only root can inspect the processes of other users."""
 
     def refuse(process):
         raise psutil.AccessDenied
@@ -173,7 +173,7 @@ def test_an_unreadable_process_counts_as_active(repository, monkeypatch):
     with subprocess.Popen(["git", "cat-file", "--batch"], stdin=subprocess.PIPE) as process:
         monkeypatch.setattr(psutil.Process, "cwd", refuse)
         monkeypatch.setattr(psutil.Process, "open_files", refuse)
-        found = [*processes.at_work()]
+        lines = [*processes.at_work()]
         process.stdin.close()
-    assert any(f"process {process.pid} may be running here" in line for line in found)
+    assert any(f"process {process.pid} may be running here" in line for line in lines)
     assert "may have it open" in processes.in_use(repository / ".git/index.lock")

@@ -1,4 +1,4 @@
-"""Download from a real server on this machine, correct, faulty or unreachable."""
+"""Download from a local server that is correct, faulty or unreachable."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ import download_mnist
 from common.files import read_arrays
 
 NAMES = [name for name, _ in MNIST.resources]
-pack = partial(gzip.compress, mtime=0)  # a time would change the names of the tests
+pack = partial(gzip.compress, mtime=0)  # without a time stamp, so test ids are stable
 
 
 def idx(array):
@@ -29,13 +29,13 @@ def idx(array):
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
-    """Connect to the servers of these tests directly."""
+    """Bypass proxies: the servers are local."""
     monkeypatch.setenv("no_proxy", "*")
 
 
 @pytest.fixture
 def files(monkeypatch):
-    """A small data set, its checksums in place of torchvision's."""
+    """A small data set; its checksums replace torchvision's."""
     rng = np.random.default_rng(0)
     shapes = [(50, 28, 28), (50,), (20, 28, 28), (20,)]
     content = [idx(rng.integers(0, 10, shape, dtype=np.uint8)) for shape in shapes]
@@ -47,34 +47,35 @@ def files(monkeypatch):
 
 @pytest.fixture
 def serve(files):
-    """A function: start a server that behaves in the given way, and return its address."""
+    """Return a function that starts a server with the given behaviour and returns its address."""
     servers, done = [], threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            content, way = files[self.path.rpartition("/")[2]], self.server.way
-            if way == "silent":
+            content = files[self.path.rpartition("/")[2]]
+            behaviour = self.server.behaviour
+            if behaviour == "silent":
                 done.wait(20)
                 return
-            if way == "redirects":
+            if behaviour == "redirects":
                 self.send_response(302)
                 self.send_header("Location", self.path)
                 self.end_headers()
                 return
-            self.send_response(404 if way == "missing" else 200)
-            if way != "endless":
+            self.send_response(404 if behaviour == "missing" else 200)
+            if behaviour != "endless":
                 self.send_header("Content-Length", len(content))
             self.end_headers()
-            if way == "truncated":
+            if behaviour == "truncated":
                 self.wfile.write(content[: len(content) // 2])
-            elif way == "corrupt":
+            elif behaviour == "corrupt":
                 self.wfile.write(content[:-1] + b"?")
-            elif way == "trickling":
+            elif behaviour == "slow":
                 for byte in content:
                     if done.wait(0.1):
                         return
                     self.wfile.write(bytes([byte]))
-            elif way == "endless":
+            elif behaviour == "endless":
                 for _ in range(64):
                     self.wfile.write(b"0" * 4096)
             else:
@@ -83,11 +84,11 @@ def serve(files):
         def log_message(self, *args):
             pass
 
-    def start(way):
+    def start(behaviour):
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.way, server.daemon_threads = way, True
+        server.behaviour, server.daemon_threads = behaviour, True
         servers.append(server)
-        # Polling for shutdown() every 0.5 s, the default, would be most of the time of a test.
+        # By default shutdown() polls every 0.5 s, most of the duration of a test.
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}"
 
@@ -98,41 +99,41 @@ def serve(files):
         server.server_close()
 
 
-def served_arrays(files):
+def expected_arrays(files):
     return [np.array(download_mnist.read_idx(files[name])) for name in NAMES]
 
 
-def assert_right(files):
+def assert_arrays_match(files):
     train, test = read_arrays("data/mnist/train.npz"), read_arrays("data/mnist/test.npz")
-    found = [train["images"], train["labels"], test["images"], test["labels"]]
-    for expected, array in zip(served_arrays(files), found, strict=True):
+    actual = [train["images"], train["labels"], test["images"], test["labels"]]
+    for expected, array in zip(expected_arrays(files), actual, strict=True):
         np.testing.assert_array_equal(array, expected)
     assert train["dataset"] == "mnist"
     assert train["classes"].tolist() == [str(digit) for digit in range(10)]
 
 
-def test_images_come_from_a_correct_server(workspace, files, serve, monkeypatch, written):
-    monkeypatch.setenv("MNIST_MIRROR", serve("well"))
+def test_images_are_downloaded_from_a_correct_server(workspace, files, serve, monkeypatch, written):
+    monkeypatch.setenv("MNIST_MIRROR", serve("correct"))
     download_mnist.main(dataset="mnist")
-    assert_right(files)
+    assert_arrays_match(files)
     first = written()
     download_mnist.main(dataset="mnist")
     assert written() == first
 
 
-@pytest.mark.parametrize("way", ["folder", "relative folder", "file address"])
-def test_a_folder_is_a_mirror(way, workspace, files, monkeypatch):
+@pytest.mark.parametrize("kind", ["folder", "relative folder", "file address"])
+def test_a_folder_can_be_a_mirror(kind, workspace, files, monkeypatch):
     mirror = workspace / "möglich ein Spiegel"
     mirror.mkdir()
     for name, content in files.items():
         (mirror / name).write_bytes(content)
     address = {"folder": mirror, "relative folder": mirror.name, "file address": mirror.as_uri()}
-    monkeypatch.setenv("MNIST_MIRROR", str(address[way]))
+    monkeypatch.setenv("MNIST_MIRROR", str(address[kind]))
     download_mnist.main(dataset="mnist")
-    assert_right(files)
+    assert_arrays_match(files)
 
 
-def test_a_relative_folder_starts_at_the_projects_root_in_a_temporary_copy_too(
+def test_a_relative_mirror_is_resolved_against_the_project_root_even_in_a_temporary_copy(
     workspace, files, monkeypatch
 ):
     (workspace / "mirror").mkdir()
@@ -144,32 +145,32 @@ def test_a_relative_folder_starts_at_the_projects_root_in_a_temporary_copy_too(
     monkeypatch.setenv("DVC_ROOT", str(workspace))
     monkeypatch.setenv("MNIST_MIRROR", "mirror")
     download_mnist.main(dataset="mnist")
-    assert_right(files)
+    assert_arrays_match(files)
 
 
-BAD = {
+FAULTS = {
     "corrupt": "MD5 is .*, expected ",
     "truncated": "the connection ended after|IncompleteRead",
     "missing": "HTTP status 404",
     "silent": "timed out",
     "redirects": "HTTP status 302",
-    "trickling": "not finished after 1 s",
+    "slow": "not finished after 1 s",
     "endless": "more than 100,000 bytes",
 }
 
 
 @pytest.fixture
-def impatient(monkeypatch):
+def short_timeouts(monkeypatch):
     monkeypatch.setattr(download_mnist, "READ_TIMEOUT", 0.5)
     monkeypatch.setattr(download_mnist, "TOTAL_TIMEOUT", 1)
     monkeypatch.setattr(download_mnist, "LARGEST", 100_000)
 
 
-@pytest.mark.parametrize("way", BAD)
-def test_a_faulty_server_is_refused_with_the_reason_and_nothing_is_written(
-    way, workspace, serve, impatient, monkeypatch, capsys, written
+@pytest.mark.parametrize("behaviour", FAULTS)
+def test_a_faulty_server_is_reported_with_the_reason_and_nothing_is_written(
+    behaviour, workspace, serve, short_timeouts, monkeypatch, capsys, written
 ):
-    address = serve(way)
+    address = serve(behaviour)
     monkeypatch.setenv("MNIST_MIRROR", address)
     started = time.monotonic()
     with pytest.raises(SystemExit) as stopped:
@@ -178,23 +179,23 @@ def test_a_faulty_server_is_refused_with_the_reason_and_nothing_is_written(
     assert time.monotonic() - started < 10
     message = capsys.readouterr().err
     assert f"{address}/{NAMES[0]}: " in message
-    assert re.search(BAD[way], message), message
+    assert re.search(FAULTS[behaviour], message), message
     assert "MNIST_MIRROR" in message
     assert "data.dataset=digits" in message
     assert written() == {}
 
 
-@pytest.mark.parametrize("way", ["corrupt", "missing", "silent", "truncated"])
-def test_after_a_faulty_mirror_the_next_one_is_used(
-    way, workspace, files, serve, impatient, monkeypatch
+@pytest.mark.parametrize("behaviour", ["corrupt", "missing", "silent", "truncated"])
+def test_the_next_mirror_is_used_after_a_faulty_one(
+    behaviour, workspace, files, serve, short_timeouts, monkeypatch
 ):
-    monkeypatch.setenv("MNIST_MIRROR", serve(way))
+    monkeypatch.setenv("MNIST_MIRROR", serve(behaviour))
     monkeypatch.setattr(MNIST, "mirrors", [f"{serve('missing')}/", f"{serve('well')}/"])
     download_mnist.main(dataset="mnist")
-    assert_right(files)
+    assert_arrays_match(files)
 
 
-def test_the_message_names_every_unreachable_address(workspace, files, monkeypatch, capsys):
+def test_every_unreachable_address_is_reported(workspace, files, monkeypatch, capsys):
     dead = ["http://127.0.0.1:9", "http://127.0.0.1:10"]
     monkeypatch.setenv("MNIST_MIRROR", dead[0])
     monkeypatch.setattr(MNIST, "mirrors", [f"{dead[1]}/"])
@@ -212,7 +213,7 @@ def test_a_mirror_with_an_unsupported_scheme_is_refused(workspace, files, monkey
     assert "expected a folder, http, https or file address" in capsys.readouterr().err
 
 
-def test_the_digits_need_no_network_and_a_fifth_of_each_class_is_for_testing(workspace, written):
+def test_the_digits_need_no_network_and_a_fifth_of_each_class_is_held_out(workspace, written):
     download_mnist.main(dataset="digits")
     first = written()
     download_mnist.main(dataset="digits")
@@ -221,8 +222,8 @@ def test_the_digits_need_no_network_and_a_fifth_of_each_class_is_for_testing(wor
     assert len(train["labels"]) + len(test["labels"]) == 1797
     assert train["images"].shape[1:] == (28, 28)
     assert train["images"].max() == 255
-    shares = np.bincount(test["labels"]) / np.bincount([*train["labels"], *test["labels"]])
-    np.testing.assert_allclose(shares, 0.2, atol=0.01)
+    fractions = np.bincount(test["labels"]) / np.bincount([*train["labels"], *test["labels"]])
+    np.testing.assert_allclose(fractions, 0.2, atol=0.01)
 
 
 @settings(deadline=None)

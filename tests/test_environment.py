@@ -1,4 +1,4 @@
-"""`make setup` with a lock file whose uv installs nothing. Whatever happens, .venv works."""
+"""`make setup` with a stub of uv that installs nothing. After every failure .venv still works."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from base64 import urlsafe_b64encode
 import pytest
 from conftest import ROOT
 
-# The lock file's uv: it hangs or fails if a comment of the lock file says so.
+# The stub hangs or fails if the lock file contains this comment.
 UV = """import sys, time
 def main():
     lock = open(sys.argv[-1]).read()
@@ -32,7 +32,7 @@ WHEEL = {
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
-    """A folder with a wheel of this uv and a lock file with its hash."""
+    """A folder with a wheel of the stub and a lock file with its hash."""
     folder = tmp_path_factory.mktemp("wheels")
     record = "uv-0.dist-info/RECORD,,\n"
     with zipfile.ZipFile(folder / "uv-0-py3-none-any.whl", "w") as wheel:
@@ -47,7 +47,7 @@ def wheels(tmp_path_factory):
 
 
 def make_project(folder, wheels):
-    """A project without an environment."""
+    """Create a project without an environment."""
     (folder / "tools").mkdir(parents=True)
     shutil.copy(ROOT / "tools/environment.py", folder / "tools")
     shutil.copy(ROOT / "Makefile", folder)
@@ -62,7 +62,7 @@ def project(wheels, tmp_path):
 
 @pytest.fixture(scope="module")
 def built(wheels, tmp_path_factory):
-    """A project with an environment, which replaced a folder .venv."""
+    """A project whose environment replaced an existing folder .venv."""
     folder = make_project(tmp_path_factory.mktemp("built") / "a project", wheels)
     (folder / ".venv").mkdir()
     (folder / ".venv/precious").touch()
@@ -72,7 +72,7 @@ def built(wheels, tmp_path_factory):
 
 
 def start(folder, wheels, **options):
-    """Start `make setup` with this wheel as the only package."""
+    """Start `make setup` with the stub as the only available package."""
     home = folder.parent / "home"
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "HOME": str(home)}
     return subprocess.Popen(
@@ -98,21 +98,21 @@ def change_lock(folder, comment):
         lock.write(f"# {comment}\n")
 
 
-def works(folder):
-    """Whether the environment of .venv activates and runs its console script."""
+def environment_works(folder):
+    """Whether .venv activates and runs its console script."""
     command = ["sh", "-c", ". .venv/bin/activate && exec uv /dev/null"]
     return subprocess.run(command, cwd=folder, check=False).returncode == 0
 
 
-def test_a_former_folder_is_renamed_not_deleted(built):
+def test_an_existing_venv_folder_is_renamed_not_deleted(built):
     folder, output = built
     (former,) = folder.glob(".venv.former-*")
     assert (former / "precious").exists()
     assert former.name in output
-    assert works(folder)
+    assert environment_works(folder)
 
 
-def test_the_content_of_the_lock_file_counts_not_its_time(built, wheels):
+def test_the_content_of_the_lock_file_matters_not_its_modification_time(built, wheels):
     folder, _ = built
     before = (folder / ".venv").readlink()
     os.utime(folder / "requirements.lock", (2**32, 2**32))
@@ -130,15 +130,15 @@ def test_a_clone_uses_a_linked_environment_and_never_deletes_it(built, project, 
     change_lock(project, "fail")  # no environment matches
     assert set_up(project, wheels).returncode != 0
     assert (project / ".venv").readlink() == shared / ".venv"
-    assert works(shared)
-    assert works(project)
+    assert environment_works(shared)
+    assert environment_works(project)
 
 
 @pytest.mark.full
 def test_a_failed_installation_leaves_the_environment_unchanged(built, wheels):
     folder, _ = built
     lock = folder / "requirements.lock"
-    before, link, there = lock.read_text(), (folder / ".venv").readlink(), {*folder.iterdir()}
+    before, link, entries = lock.read_text(), (folder / ".venv").readlink(), {*folder.iterdir()}
     lock.write_text(before.replace("sha256:", "sha256:0000")[:-5] + "\n")
     failed = set_up(folder, wheels)
     lock.write_text(before)
@@ -146,14 +146,14 @@ def test_a_failed_installation_leaves_the_environment_unchanged(built, wheels):
     assert "set-up failed, .venv is unchanged" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert (folder / ".venv").readlink() == link
-    assert {*folder.iterdir()} == there
-    assert works(folder)
+    assert {*folder.iterdir()} == entries
+    assert environment_works(folder)
     assert set_up(folder, wheels).stdout == ""
 
 
 @pytest.mark.full
 def test_a_full_disk_leaves_the_environment_unchanged(built, wheels):
-    """A limit of 10,000 bytes a file stands for a full disk."""
+    """A limit of 10,000 bytes per file simulates a full disk."""
     folder, _ = built
     before, link = (folder / "requirements.lock").read_text(), (folder / ".venv").readlink()
     change_lock(folder, "another")
@@ -162,12 +162,12 @@ def test_a_full_disk_leaves_the_environment_unchanged(built, wheels):
     (folder / "requirements.lock").write_text(before)
     assert failed.returncode != 0
     assert (folder / ".venv").readlink() == link
-    assert works(folder)
+    assert environment_works(folder)
     assert len([path for path in (folder / ".venvs").iterdir() if path.is_dir()]) == 1
 
 
 @pytest.mark.full
-def test_branches_with_other_lock_files_switch_environments(built, wheels):
+def test_a_branch_with_another_lock_file_switches_the_environment(built, wheels):
     folder, _ = built
     lock = folder / "requirements.lock"
     before, link = lock.read_text(), (folder / ".venv").readlink()
@@ -179,11 +179,13 @@ def test_branches_with_other_lock_files_switch_environments(built, wheels):
         lock.write_text(text)
         assert set_up(folder, wheels).stdout == ""
         assert (folder / ".venv").readlink() == expected
-        assert works(folder)
+        assert environment_works(folder)
 
 
 @pytest.mark.full
-def test_after_a_killed_set_up_the_former_environment_works_and_the_next_completes(built, wheels):
+def test_after_a_killed_set_up_the_old_environment_works_and_the_next_set_up_completes(
+    built, wheels
+):
     folder, _ = built
     before, link = (folder / "requirements.lock").read_text(), (folder / ".venv").readlink()
     change_lock(folder, "hang")
@@ -193,42 +195,42 @@ def test_after_a_killed_set_up_the_former_environment_works_and_the_next_complet
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert (folder / ".venv").readlink() == link
-    assert works(folder)
+    assert environment_works(folder)
     again = start(folder, wheels)
     assert "building" in again.stdout.readline()
     os.killpg(again.pid, signal.SIGINT)
     again.communicate()
     (folder / "requirements.lock").write_text(before)
     assert set_up(folder, wheels).stdout == ""
-    assert works(folder)
+    assert environment_works(folder)
 
 
 @pytest.mark.full
-def test_of_two_set_ups_at_once_one_builds_and_the_other_waits(project, wheels):
+def test_of_two_concurrent_set_ups_one_builds_and_the_other_waits(project, wheels):
     both = [start(project, wheels) for _ in range(2)]
     outputs = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert sorted("building" in output for output, _ in outputs) == [False, True]
     assert sorted("waiting" in errors for _, errors in outputs) == [False, True]
-    assert works(project)
+    assert environment_works(project)
 
 
 @pytest.mark.full
-def test_a_renamed_project_gets_an_environment_of_its_own(built, wheels, tmp_path):
+def test_a_renamed_project_gets_its_own_environment(built, wheels, tmp_path):
     before, _ = built
     folder = shutil.copytree(before, tmp_path / "renamed", symlinks=True)
     done = set_up(folder, wheels)
     assert done.returncode == 0
     assert f"the environment of .venv was built in {before}" in done.stdout
-    assert works(folder)
+    assert environment_works(folder)
     script = (folder / ".venv/bin/uv").read_text()
     assert str(folder) in script
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["a:b", "$HOME", "it's", 'a "b"', "ünïcode & co"])
-def test_the_folder_may_have_any_name(project, wheels, name):
+def test_the_project_folder_can_have_any_name(project, wheels, name):
     folder = project.rename(project.with_name(name))
     done = set_up(folder, wheels)
     assert done.returncode == 0, done.stderr
-    assert works(folder)
+    assert environment_works(folder)

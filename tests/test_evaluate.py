@@ -1,4 +1,4 @@
-"""Metrics, predictions and refused checkpoints."""
+"""Metrics are correct, match the predictions, and damaged checkpoints are refused."""
 
 import json
 import re
@@ -35,24 +35,24 @@ def test_the_wilson_interval_agrees_with_scipy():
 
 
 def test_the_calibration_error_of_an_example_computed_by_hand():
-    # Two bins: (0.2, 0.4) with one right of two, and (0.9, 0.7) with both right.
+    # Two bins: (0.2, 0.4) with one of two correct, and (0.9, 0.7) with both correct.
     confidence = torch.tensor([0.2, 0.4, 0.9, 0.7])
     correct = torch.tensor([True, False, True, True])
-    found = evaluate.expected_calibration_error(confidence, correct, bins=2)
-    assert found == pytest.approx((2 * abs(0.5 - 0.3) + 2 * abs(1 - 0.8)) / 4)
+    error = evaluate.expected_calibration_error(confidence, correct, bins=2)
+    assert error == pytest.approx((2 * abs(0.5 - 0.3) + 2 * abs(1 - 0.8)) / 4)
 
 
 def test_a_confidence_of_one_belongs_to_the_last_bin():
-    found = evaluate.expected_calibration_error(torch.ones(3), torch.tensor([True] * 3), bins=15)
-    assert found == 0
+    error = evaluate.expected_calibration_error(torch.ones(3), torch.tensor([True] * 3), bins=15)
+    assert error == 0
 
 
-def test_recall_is_per_class():
+def test_recall_is_computed_per_class():
     actual, predicted = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 0, 1, 1, 0])
     assert evaluate.recall(actual, predicted, 3).tolist() == pytest.approx([2 / 3, 1, 0])
 
 
-def test_the_metrics_match_the_predictions_and_have_equal_bytes_twice(images, written):
+def test_the_metrics_match_the_predictions_and_a_second_run_gives_equal_bytes(images, written):
     torch.manual_seed(0)
     weights = pack_state(DigitClassification().state_dict())
     write_bytes("data/network/model.pth", weights)
@@ -77,7 +77,7 @@ def test_the_metrics_match_the_predictions_and_have_equal_bytes_twice(images, wr
     assert rows == predictions[["actual", "predicted"]].to_dict("records")
 
 
-def test_in_training_mode_a_prediction_depends_on_the_batch(images):
+def test_in_training_mode_predictions_depend_on_the_batch(images):
     torch.manual_seed(0)
     model = DigitClassification()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -95,13 +95,13 @@ def test_in_training_mode_a_prediction_depends_on_the_batch(images):
 @pytest.mark.parametrize("batch_size", [2, 3, 64])
 def test_predict_by_class_puts_one_class_into_a_batch(batch_size):
     class CountClasses(torch.nn.Module):
-        def forward(self, batch):  # every pixel is the class; predict the number of classes
+        def forward(self, batch):  # each pixel equals the label; predict the number of labels
             return torch.eye(10)[len(batch.unique())].expand(len(batch), 10)
 
     labels = torch.tensor([3, 1, 3, 3, 1, 7, 7, 3, 1, 7, 7])
     pixels = labels[:, None, None].expand(-1, 28, 28).to(torch.uint8)
-    found = evaluate.predict_by_class(CountClasses(), pixels, labels, batch_size)
-    assert found.tolist() == [1] * len(labels)
+    predicted = evaluate.predict_by_class(CountClasses(), pixels, labels, batch_size)
+    assert predicted.tolist() == [1] * len(labels)
     assert evaluate.predict_in_train_mode(CountClasses(), pixels, 11).tolist() == [3] * len(labels)
 
 
@@ -117,14 +117,14 @@ def test_a_checkpoint_that_contains_code_is_refused(images):
     assert not Path("exploited").exists()
 
 
-def test_weights_of_another_training_run_are_refused(results, written, capsys):
+def test_damaged_or_foreign_weights_are_refused(results, written, capsys):
     before = written()
     content = Path("data/network/model.pth").read_bytes()
     middle = len(content) // 2
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
     other = pack_state(DigitClassification().state_dict())
-    for wrong in (flipped, content[:-1], other):
-        Path("data/network/model.pth").write_bytes(wrong)
+    for damaged in (flipped, content[:-1], other):
+        Path("data/network/model.pth").write_bytes(damaged)
         assert run_stage("evaluate") == 1
         assert re.match(
             r"data/network/model\.pth: damaged: its MD5 is \w+, cnn_train wrote \w+; delete it ",

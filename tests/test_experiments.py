@@ -1,4 +1,4 @@
-"""Experiments: names, parameters, statistics, and sweeps over seeds."""
+"""Experiments: names, parameters, statistics and sweeps over seeds."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import HERE, ROOT, commit, dvc, git, make_repository
+from conftest import ENV, ROOT, commit, dvc, git, make_repository
 from dvc.utils.hydra import apply_overrides
 from imitations import add_experiments, commit_results
 from scipy.stats import ttest_rel
@@ -38,7 +38,7 @@ def repository(tmp_path_factory):
 
 @pytest.fixture
 def committed(computed, tmp_path):
-    """A repository with committed results, as the current folder."""
+    """The current folder: a repository with committed results."""
     folder = commit_results(computed, tmp_path / "project")
     with chdir(folder):
         yield folder
@@ -46,10 +46,10 @@ def committed(computed, tmp_path):
 
 def seeds(folder, *arguments):
     command = [sys.executable, ROOT / "tools/sweep.py", "--seeds", *arguments]
-    return subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
 
 
-def test_the_name_of_an_experiment_is_its_overrides():
+def test_an_experiment_is_named_after_its_overrides():
     assert name_of(["train.lr=0.1", "train.seed=3"]) == "lr=0.1,seed=3"
     assert name_of(["train.seed=3", "train.lr=0.1"]) == "lr=0.1,seed=3"
     assert name_of(["xor.lr=1", "+train.new=a b/c:d"]) == "new=a-b-c-d,xor.lr=1"
@@ -67,14 +67,14 @@ def test_the_name_of_an_experiment_is_its_overrides():
         ["~train.augment"],
     ],
 )
-def test_overrides_give_the_parameters_that_dvc_gives(overrides, tmp_path):
+def test_overrides_give_the_same_parameters_as_dvc(overrides, tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(PARAMS))
     apply_overrides(path, overrides)
     assert override(PARAMS, overrides) == yaml.load(path.read_text(), Loader)  # noqa: S506
 
 
-def test_lists_and_ranges_give_every_combination(committed):
+def test_lists_and_ranges_expand_to_every_combination(committed):
     runs = expand(["train.lr=0.1,0.2", "train.seed=range(1,3)", "train.epochs=1"], "HEAD")
     assert {name: run.overrides for name, run in runs.items()} == {
         f"epochs=1,lr={lr},seed={seed}": [f"train.lr={lr}", f"train.seed={seed}", "train.epochs=1"]
@@ -104,13 +104,13 @@ def test_lists_and_ranges_give_every_combination(committed):
         ("+train.new=1", r"^new=1: train: Additional properties are not allowed"),
     ],
 )
-def test_an_invalid_override_is_one_line(setting, message, committed):
+def test_an_invalid_override_is_reported_in_one_line(setting, message, committed):
     with pytest.raises(RunError, match=message) as raised:
         expand([setting], "HEAD")
     assert "\n" not in str(raised.value)
 
 
-def test_the_commands_of_the_docs_are_valid(committed):
+def test_the_sweep_commands_in_the_docs_are_valid(committed):
     files = ("README.md", "docs/recipe.md", "docs/experiments.md")
     text = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
     commands = re.findall(r'make (?:sweep|seeds) [^`\n]*SET="([^"]+)"', text)
@@ -136,13 +136,13 @@ def test_the_summary_agrees_with_a_paired_t_test():
     assert (c["mean"], c["sd"], c["pairs"]) == ("50.000", "", "")
 
 
-def test_a_single_setting_has_no_difference():
+def test_a_single_setting_is_summarised_without_differences():
     table = summarise({"a": {1: 0.9, 2: 1.0}})
     assert [*table.columns] == ["setting", "n", "mean", "sd", "min", "max"]
     assert table.to_numpy().tolist() == [["a", 2, "95.000", "7.071", "90.000", "100.000"]]
 
 
-def test_an_experiment_counts_by_its_parameters_and_not_by_its_name(committed):
+def test_an_experiment_is_identified_by_its_parameters_not_its_name(committed):
     one_epoch = {"train.seed": 1, "train.epochs": 1}
     add_experiments(
         committed,
@@ -153,14 +153,14 @@ def test_an_experiment_counts_by_its_parameters_and_not_by_its_name(committed):
         },
     )
     head = git(committed, "rev-parse", "HEAD")
-    found, blocked = find_results(expand(["train.seed=range(1,5)"], head), head)
-    assert found.keys() == {"seed=2", "seed=3"}
+    usable, blocked = find_results(expand(["train.seed=range(1,5)"], head), head)
+    assert usable.keys() == {"seed=2", "seed=3"}
     assert blocked == {
         "seed=1": "skipped: it has train.epochs 1, not 2; run `dvc exp remove seed=1` and retry"
     }
 
 
-def test_seeds_of_other_parameters_are_reported_and_left_out(committed):
+def test_seeds_with_other_parameters_are_reported_and_excluded(committed):
     add_experiments(
         committed,
         {
@@ -175,7 +175,7 @@ def test_seeds_of_other_parameters_are_reported_and_left_out(committed):
     assert not Path("reports/seeds.json").exists()
 
 
-def test_a_result_that_does_not_belong_to_its_parameters_is_reported(committed):
+def test_an_experiment_with_metrics_of_other_parameters_is_reported(committed):
     add_experiments(committed, {"seed=1": {"changes": {"train.seed": 1}}})
     head = git(committed, "rev-parse", "HEAD")
     reference = f"refs/exps/{head[:2]}/{head[2:]}/seed=1"
@@ -185,12 +185,12 @@ def test_a_result_that_does_not_belong_to_its_parameters_is_reported(committed):
     commit(committed)
     git(committed, "update-ref", reference, "HEAD")
     git(committed, "checkout", "--quiet", head)
-    found, blocked = find_results(expand(["train.seed=1"], head), head)
-    assert found == {}
+    usable, blocked = find_results(expand(["train.seed=1"], head), head)
+    assert usable == {}
     assert "train.json: stale: computed with train.seed 9" in blocked["seed=1"]
 
 
-def test_a_reader_sees_files_of_later_commits(committed):
+def test_content_of_reads_files_of_later_commits(committed):
     with pytest.raises(FileNotFoundError, match=r"new\.txt: not in HEAD"):
         content_of("HEAD", "new.txt")
     Path("new.txt").write_bytes(b"line\n\nline without end")
@@ -202,7 +202,7 @@ def test_a_reader_sees_files_of_later_commits(committed):
 
 
 @pytest.mark.slow
-def test_seeds_are_trained_once_and_summarised(repository):
+def test_each_seed_is_trained_once_and_the_table_summarises_them(repository):
     first = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.ema=0,0.1")
     assert first.returncode == 0, first.stderr
     path = repository / "reports/seeds.json"

@@ -1,4 +1,4 @@
-"""Variables of a shell, hook or notebook and settings in a home folder do not change results."""
+"""Variables of a shell, hook or notebook and settings in a home folder change no result."""
 
 import os
 import shutil
@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import HERE, ROOT, commit, doctor, git, make_repository
+from conftest import ENV, ROOT, commit, doctor, git, make_repository
 
-# Variables without effect on any command of the Makefile.
+# Variables that the Makefile removes.
 CLEARED = {
     "CDPATH": "/tmp",  # noqa: S108
     "DVC_EXP_BASELINE_REV": "0" * 40,
@@ -29,9 +29,9 @@ CLEARED = {
 CLEARED |= dict.fromkeys(
     subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True).split(), "x"
 )
-# Variables that users set on purpose.
-KEPT = {"CUDA_VISIBLE_DEVICES": "", "GIT_SSH_COMMAND": "ssh", "MNIST_MIRROR": "/srv/mnist"}
-KEPT |= {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "UV_CACHE_DIR": "/srv/uv"}
+# Variables that users set deliberately, and the Makefile keeps.
+PRESERVED = {"CUDA_VISIBLE_DEVICES": "", "GIT_SSH_COMMAND": "ssh", "MNIST_MIRROR": "/srv/mnist"}
+PRESERVED |= {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "UV_CACHE_DIR": "/srv/uv"}
 # Settings that do not change the bytes of a figure.
 FIGURES = {
     "a notebook's backend": ({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, ""),
@@ -39,7 +39,7 @@ FIGURES = {
     "a desktop's backend": ({}, "backend: TkAgg"),
     "ticks": ({}, "xtick.direction: in\nfont.size: 20\nsavefig.dpi: 10"),
     "LaTeX": ({}, "text.usetex: True"),
-    "a key that Matplotlib does not know": ({}, "no.such.key: 1"),
+    "a key unknown to Matplotlib": ({}, "no.such.key: 1"),
     "a locale": ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, ""),
     "hashes": ({"PYTHONHASHSEED": "7"}, ""),
     "a time zone": ({"TZ": "Asia/Kathmandu"}, ""),
@@ -47,24 +47,24 @@ FIGURES = {
 }
 
 
-def test_make_passes_on_exactly_the_variables_meant_for_it():
+def test_make_clears_inherited_variables_and_keeps_user_settings():
     shown = subprocess.run(
         ["make", "--no-print-directory", "-f", ROOT / "Makefile", "-f", "-", "show"],
         input="show:\n\t@env\n",
-        env=os.environ | CLEARED | KEPT,
+        env=os.environ | CLEARED | PRESERVED,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    assert not found.keys() & CLEARED.keys()
-    assert {name: found.get(name) for name in KEPT} == KEPT
+    environment = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    assert not environment.keys() & CLEARED.keys()
+    assert {name: environment.get(name) for name in PRESERVED} == PRESERVED
 
 
-def test_a_user_without_an_account_has_a_name():
-    """Without one, DVC and torch end with an error."""
+def test_make_sets_a_user_name_without_an_account():
+    """DVC and torch fail without a user name."""
     command = ["make", "-f", ROOT / "Makefile", "-f", "-", "show"]
-    bare = {name: HERE[name] for name in HERE if name not in ("LOGNAME", "USER", "HOME")}
+    bare = {name: ENV[name] for name in ENV if name not in ("LOGNAME", "USER", "HOME")}
     shown = "show:\n\t@echo name: $$LOGNAME\n"
     done = subprocess.run(command, input=shown, env=bare, capture_output=True, text=True)
     assert "name: " in done.stdout
@@ -72,24 +72,24 @@ def test_a_user_without_an_account_has_a_name():
 
 
 def draw(folder, environment=(), settings=""):
-    """Run `plots` with these settings in the home folder and in the current one: {path: bytes}."""
+    """Run `plots` with these settings in the home and the current folder; return name to bytes."""
     for path in (folder / "home/.config/matplotlib/matplotlibrc", folder / "matplotlibrc"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(settings)
     own = {"HOME": str(folder / "home"), "MATPLOTLIBRC": str(folder / "matplotlibrc")}
     command = [sys.executable, ROOT / "stages/plots.py"]
     done = subprocess.run(
-        command, cwd=folder, env=HERE | own | dict(environment), capture_output=True, text=True
+        command, cwd=folder, env=ENV | own | dict(environment), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return {path.name: path.read_bytes() for path in folder.glob("*/figures*/*.png")}
 
 
 def test_figures_do_not_depend_on_user_settings(results):
-    plain = draw(results)
+    expected = draw(results)
     variables = {name: value for values, _ in FIGURES.values() for name, value in values.items()}
-    assert len(plain) > 10
-    assert draw(results, variables, "\n".join(text for _, text in FIGURES.values())) == plain
+    assert len(expected) > 10
+    assert draw(results, variables, "\n".join(text for _, text in FIGURES.values())) == expected
 
 
 @pytest.mark.full
@@ -100,7 +100,7 @@ def test_figures_do_not_depend_on_a_single_setting(name, results):
 
 @pytest.fixture(scope="module")
 def repository(first_run, tmp_path_factory):
-    """The project with committed results in a subfolder of a larger repository."""
+    """The project with committed results, in a subfolder of a larger repository."""
     top = tmp_path_factory.mktemp("isolation") / 'it\'s $HOME: a "larger" repository'
     top.mkdir()
     folder = shutil.copytree(first_run["folder"], top / "the project", symlinks=True)
@@ -114,7 +114,7 @@ def run(folder, tool, *arguments, **environment):
     """Run a tool successfully and return its output."""
     command = [sys.executable, ROOT / f"tools/{tool}.py", *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=HERE | environment, capture_output=True, text=True
+        command, cwd=folder, env=ENV | environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -122,12 +122,12 @@ def run(folder, tool, *arguments, **environment):
 
 @pytest.fixture
 def victim(tmp_path):
-    """Another repository and the variables that Git sets in its hooks."""
+    """Another repository, and the variables that Git sets in its hooks."""
     folder = make_repository(tmp_path / "victim")
-    place = str(folder / ".git")
-    variables = {"GIT_DIR": place, "GIT_COMMON_DIR": place, "GIT_WORK_TREE": str(folder)}
-    variables |= {"GIT_INDEX_FILE": f"{place}/index", "GIT_PREFIX": "stages/"}
-    return folder, variables | {"GIT_OBJECT_DIRECTORY": f"{place}/objects"}
+    git_folder = str(folder / ".git")
+    variables = {"GIT_DIR": git_folder, "GIT_COMMON_DIR": git_folder, "GIT_WORK_TREE": str(folder)}
+    variables |= {"GIT_INDEX_FILE": f"{git_folder}/index", "GIT_PREFIX": "stages/"}
+    return folder, variables | {"GIT_OBJECT_DIRECTORY": f"{git_folder}/objects"}
 
 
 def content(folder):
@@ -138,7 +138,7 @@ def test_tools_work_in_a_subfolder_and_ignore_the_variables_of_a_hook(repository
     subprocess.run(
         ["dvc", "exp", "run", "--temp", "--name", "other", "-S", "train.lr=0.03", "evaluate"],
         cwd=repository,
-        env=HERE,
+        env=ENV,
         check=True,
         capture_output=True,
     )

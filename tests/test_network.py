@@ -1,4 +1,4 @@
-"""The network in the page: compared with evaluate and PyTorch, and with drawings as inputs."""
+"""The network in the page agrees with evaluate and PyTorch, and classifies drawings."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from common.model import DigitClassification, scale
 from common.weights import read_state
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-TOLERANCE = 2e-3  # of a probability; the page stores weights in half precision
+TOLERANCE = 2e-3  # of probabilities; the page stores weights in half precision
 COMMITTED = ROOT / "reports/index.html"
 MNIST = ROOT.parent / "shared/mnist/t10k-images-idx3-ubyte.gz"
 
@@ -33,8 +33,8 @@ def classify(page, images):
     return np.array(page.evaluate(CLASSIFY, b64encode(images.tobytes()).decode()))
 
 
-def test_every_layer_has_the_output_of_pytorch(open_page, made):
-    folder = made.parent.parent
+def test_every_layer_output_agrees_with_pytorch(open_page, page_path):
+    folder = page_path.parent.parent
     model = DigitClassification().eval()
     model.load_state_dict(read_state(folder / "data/network/model.pth"))
     images, _ = read_images(folder / "data/mnist/test.npz")
@@ -42,7 +42,7 @@ def test_every_layer_has_the_output_of_pytorch(open_page, made):
     with torch.no_grad():
         for name, module in model.named_children():
             x = module(x.flatten(1) if name == "linear1" else x.clone())  # ReLU works in place
-            kind, number = name[:-1], name[-1]  # the page folds BatchNorm into the layer before it
+            kind, number = name[:-1], name[-1]  # the page folds BatchNorm into the previous layer
             expected["linear1" if name == "bn4" else f"conv{number}" if kind == "bn" else name] = x
     outputs = open_page().evaluate(
         """pixels => Object.fromEntries(Object.entries(
@@ -55,34 +55,34 @@ def test_every_layer_has_the_output_of_pytorch(open_page, made):
         np.testing.assert_allclose(outputs[name], output.flatten(), rtol=0.01, atol=0.01)
 
 
-def test_the_page_has_the_probabilities_of_evaluate(open_page, made):
-    folder = made.parent.parent
+def test_the_probabilities_on_the_page_agree_with_evaluate(open_page, page_path):
+    folder = page_path.parent.parent
     images, _ = read_images(folder / "data/mnist/test.npz")
-    found = classify(open_page(), images)
+    probabilities = classify(open_page(), images)
     predictions = pd.read_csv(folder / "data/predictions.csv")
-    assert (found.argmax(1) == predictions["predicted"]).mean() == 1
-    rows = np.arange(len(found))
+    assert (probabilities.argmax(1) == predictions["predicted"]).mean() == 1
+    rows = np.arange(len(probabilities))
     for column, classes in (("probability", "predicted"), ("probability_actual", "actual")):
-        difference = found[rows, predictions[classes]] - predictions[column]
+        difference = probabilities[rows, predictions[classes]] - predictions[column]
         assert abs(difference).max() < TOLERANCE
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not MNIST.exists(), reason="no mirror of MNIST beside the checkout")
-def test_the_committed_page_repeats_the_predictions_of_the_committed_network(open_page):
+def test_the_committed_page_reproduces_the_predictions_of_the_committed_network(open_page):
     rows = json.loads((ROOT / "reports/plots/predictions.json").read_text())["rows"]
     predictions = pd.DataFrame(rows)
     images = np.frombuffer(gzip.decompress(MNIST.read_bytes()), np.uint8, offset=16)
     images = images.reshape(-1, 28, 28)
     errors = predictions.index[predictions["actual"] != predictions["predicted"]]
     others = np.random.default_rng(0).choice(predictions.index.difference(errors), 500, False)
-    chosen = np.concatenate([errors, others])
-    found = classify(open_page(file=COMMITTED), images[chosen])
-    assert (found.argmax(1) == predictions["predicted"][chosen]).all()
+    sample = np.concatenate([errors, others])
+    probabilities = classify(open_page(file=COMMITTED), images[sample])
+    assert (probabilities.argmax(1) == predictions["predicted"][sample]).all()
     details = ROOT / "data/predictions.csv"  # probabilities, not tracked by Git
     if details.exists():
-        expected = pd.read_csv(details)["probability"][chosen]
-        assert abs(found.max(1) - expected).max() < TOLERANCE
+        expected = pd.read_csv(details)["probability"][sample]
+        assert abs(probabilities.max(1) - expected).max() < TOLERANCE
 
 
 EXPLAIN_ALL = """() => {
@@ -119,7 +119,7 @@ NORMALISE = """({ strokes, width, centred = true }) => {
 
 
 def normalise(page, **drawing):
-    """A drawing as an input of the network, (28, 28) uint8."""
+    """A drawing normalised to an input of the network, (28, 28) uint8."""
     pixels = page.evaluate(NORMALISE, drawing)
     return np.rint(pixels).astype(np.uint8).reshape(28, 28)
 
@@ -129,10 +129,10 @@ def test_the_network_classifies_drawn_digits_of_many_styles(open_page):
     page = open_page(file=COMMITTED)
     digits = yaml.safe_load((ROOT / "tests/digits.yaml").read_text())
     images = [normalise(page, strokes=d["strokes"], width=d["width"]) for d in digits]
-    found = classify(page, np.array(images)).argmax(1)
+    predicted_digits = classify(page, np.array(images)).argmax(1)
     errors = [
         f"{digit['digit']} ({digit['note']}) classified as {predicted}"
-        for digit, predicted in zip(digits, found, strict=True)
+        for digit, predicted in zip(digits, predicted_digits, strict=True)
         if predicted != digit["digit"]
     ]
     assert len(digits) == 20
@@ -150,7 +150,7 @@ def test_a_drawing_is_scaled_to_20_pixels_and_centred_by_mass(open_page):
     for axis in (0, 1):
         centre = (image.sum(1 - axis) * (np.arange(28) + 0.5)).sum() / image.sum()
         assert abs(centre - 14) < 0.05
-    kept = normalise(page, strokes=triangle, width=4, centred=False)
-    assert np.nonzero(kept)[0].min() == 2  # ink starts at 28 of 280 pixels
+    unscaled = normalise(page, strokes=triangle, width=4, centred=False)
+    assert np.nonzero(unscaled)[0].min() == 2  # ink starts at 28 of 280 pixels
     moved = [[[x + 150, y + 120] for x, y in points] for points in triangle]
     assert abs(normalise(page, strokes=moved, width=4) - image).max() <= 1

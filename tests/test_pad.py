@@ -1,16 +1,16 @@
-"""The drawing pad and the maps, by mouse, touch and keyboard."""
+"""The drawing pad and the feature maps work by mouse, touch and keyboard."""
 
 import pytest
 from browsing import CHROMIUM
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-SHARES = "[...document.querySelectorAll('#bars .share')].map(each => parseFloat(each.textContent))"
+PERCENT = "[...document.querySelectorAll('#bars .share')].map(bar => parseFloat(bar.textContent))"
 INK = "[...readInk(document.getElementById('drawing').getContext('2d'))].filter(Boolean).length"
 
 
 def touch(page, points):
-    """Move one finger along points of the window."""
+    """Move one finger along points in the window."""
     session = page.context.new_cdp_session(page)
     kinds = ["touchStart"] + ["touchMove"] * (len(points) - 1)
     for kind, (x, y) in zip(kinds, points, strict=True):
@@ -19,17 +19,17 @@ def touch(page, points):
 
 
 def place(page, selector, x, y):
-    """The point of the window at fractions x and y of an element."""
+    """The window coordinates of the point at fractions x and y of an element."""
     box = page.locator(selector).bounding_box()
     return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 
 def probabilities(page):
     page.wait_for_timeout(150)
-    return page.evaluate(SHARES)
+    return page.evaluate(PERCENT)
 
 
-def test_the_bars_follow_the_mouse_while_it_draws(open_page):
+def test_the_probabilities_update_while_the_mouse_draws(open_page):
     page = open_page()
     page.locator("#clear").click()
     assert probabilities(page) == [0] * 10
@@ -43,7 +43,7 @@ def test_the_bars_follow_the_mouse_while_it_draws(open_page):
     assert probabilities(page) != first
     page.mouse.up()
     drawn = page.evaluate(INK)
-    page.mouse.move(*place(page, "#drawing", 0.2, 0.8), steps=5)  # the button is up
+    page.mouse.move(*place(page, "#drawing", 0.2, 0.8), steps=5)  # without a pressed button
     assert page.evaluate(INK) == drawn
 
 
@@ -89,7 +89,7 @@ def test_drawing_over_an_error_changes_its_probabilities(open_page):
     before = probabilities(page)
     predicted = button.locator("strong").nth(1).inner_text()
     assert page.locator("#prediction").inner_text().startswith(f"Prediction: {predicted}")
-    page.wait_for_timeout(600)  # the page scrolls to the pad
+    page.wait_for_timeout(600)  # until the page has scrolled to the pad
     page.mouse.move(*place(page, "#drawing", 0.2, 0.5))
     page.mouse.down()
     page.mouse.move(*place(page, "#drawing", 0.8, 0.5), steps=5)

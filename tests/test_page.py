@@ -1,4 +1,4 @@
-"""The page in a browser: every screen, paper, colour scheme, and without network or scripts."""
+"""The page works in a browser on every screen, on paper, in dark mode, and without scripts."""
 
 import shutil
 import subprocess
@@ -27,7 +27,7 @@ def test_the_page_fits_the_screen_without_requests_or_errors(open_page, width, s
     assert page.messages == []
 
 
-def test_the_page_is_short_on_a_phone_and_its_explanations_open_by_tap(open_page):
+def test_the_page_is_short_on_a_phone_and_its_explanations_open_on_tap(open_page):
     page = open_page(390, has_touch=True)
     assert page.evaluate("document.documentElement.scrollHeight") <= 14 * 844
     table = page.get_by_text("Maximum on the grid", exact=True)
@@ -46,12 +46,12 @@ def test_a_link_opens_the_table_of_numbers(open_page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
-def test_axe_finds_nothing_serious(open_page, width, scheme):
+def test_axe_finds_no_accessibility_violations(open_page, width, scheme):
     page = open_page(width, scheme)
     page.evaluate(OPEN_ALL)
-    page.wait_for_timeout(100)  # until boxes wider than the screen can be focused
-    found = Axe().run(page).response["violations"]
-    assert [f"{rule['id']}: {rule['help']}" for rule in found] == []
+    page.wait_for_timeout(100)  # until scripts make wide boxes focusable
+    violations = Axe().run(page).response["violations"]
+    assert [f"{rule['id']}: {rule['help']}" for rule in violations] == []
 
 
 @pytest.mark.slow
@@ -77,10 +77,10 @@ def test_static_figures_replace_the_interactive_ones_without_scripts(open_page):
 
 
 @pytest.mark.slow
-def test_make_pdf_prints_the_whole_page_with_collapsed_parts(made, tmp_path):
+def test_make_pdf_prints_the_whole_page_with_collapsed_parts(page_path, tmp_path):
     folder = tmp_path / "a clone"
     (folder / "reports").mkdir(parents=True)
-    shutil.copy(made, folder / "reports")
+    shutil.copy(page_path, folder / "reports")
     command = ["make", "-f", ROOT / "Makefile", "pdf", "READY=", f"CHROMIUM={CHROMIUM}"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     pages = PdfReader(folder / "reports/report.pdf").pages
@@ -93,7 +93,7 @@ def test_make_pdf_prints_the_whole_page_with_collapsed_parts(made, tmp_path):
         "def descend(",
     ):
         assert words in text
-    assert "Drag a surface" not in text  # interactive parts are left out
+    assert "Drag a surface" not in text  # interactive parts are not printed
     width, height = pages[0].mediabox.width, pages[0].mediabox.height
     assert (round(width), round(height)) == (595, 842)  # A4
 
@@ -108,11 +108,11 @@ def test_make_pdf_names_the_missing_browser(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("firefox-esr"), reason="no firefox-esr is installed")
-def test_firefox_classifies_the_example_and_draws_the_page(made, tmp_path):
-    """Playwright cannot drive Debian's Firefox, so a screenshot shows the first bar's colour."""
+def test_firefox_classifies_the_example_and_draws_the_page(page_path, tmp_path):
+    """Playwright cannot drive Debian's Firefox, so a screenshot is checked for the bar's colour."""
     picture = tmp_path / "page.png"
     command = ["firefox-esr", "--headless", "--no-remote", "--profile", tmp_path]
-    command += ["--window-size=1280,900", "--screenshot", picture, made.as_uri()]
+    command += ["--window-size=1280,900", "--screenshot", picture, page_path.as_uri()]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     with Image.open(picture) as image:
         colours = image.convert("RGB").crop((700, 400, 1120, 720)).getcolors(1 << 18)

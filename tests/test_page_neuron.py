@@ -1,4 +1,4 @@
-"""The neuron in a browser: it computes like the stage, and its surfaces and sliders react."""
+"""The neuron in a browser computes the same values as the stage, and its controls work."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 def picture(page, field):
-    """A surface's canvas as an image."""
+    """A surface's canvas as a data URL."""
     canvas = page.locator(f"canvas[data-field={field}]")
     canvas.scroll_into_view_if_needed()  # only canvases near the screen are drawn
     page.wait_for_timeout(100)
@@ -78,11 +78,11 @@ def test_a_finger_turns_the_surfaces(open_page):
 def test_the_page_computes_the_fields_of_the_stage(open_page, target):
     z = torch.linspace(-12, 12, 97, dtype=torch.float64)
     fields = surfaces.sample(z, torch.zeros_like(z), target)
-    found = open_page().evaluate(
+    actual = open_page().evaluate(
         "([names, zs, y]) => names.map((name) => zs.map((z) => FIELDS[name](z, y)))",
         [FIELDS, z.tolist(), target],
     )
-    for name, values in zip(FIELDS, found, strict=True):
+    for name, values in zip(FIELDS, actual, strict=True):
         np.testing.assert_allclose(values, fields[name], rtol=1e-12, atol=1e-15)
 
 
@@ -104,13 +104,13 @@ def test_the_page_descends_like_the_stage(open_page, start, target, lr):
     settings = {"target": target, "lr": lr, "tolerance": 0.01, "steps": 500}
     page = open_page()
     for loss, slope in (("ce", surfaces.ce_slope), ("l2", surfaces.l2_slope)):
-        found = page.evaluate(
+        actual = page.evaluate(
             f"([z, settings]) => descend('{loss}', z, settings).map(sigmoid)", [2 * start, settings]
         )
-        assert found == pytest.approx(surfaces.descend(slope, start, **settings), abs=1e-9)
+        assert actual == pytest.approx(surfaces.descend(slope, start, **settings), abs=1e-9)
 
 
-def start_of(page):
+def start_point(page):
     return tuple(float(page.locator(f"[name={n}]").input_value()) for n in ("weight", "bias"))
 
 
@@ -119,24 +119,24 @@ def start_of(page):
 def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch):
     page = open_page(width, has_touch=touch)
     before = picture(page, "ce")
-    assert start_of(page) == (6, 6)
+    assert start_point(page) == (6, 6)
     box = page.locator("canvas[data-field=ce]").bounding_box()
-    place = box["x"] + 0.7 * box["width"], box["y"] + 0.6 * box["height"]
-    (page.touchscreen.tap if touch else page.mouse.click)(*place)
-    assert start_of(page) != (6, 6)
+    position = box["x"] + 0.7 * box["width"], box["y"] + 0.6 * box["height"]
+    (page.touchscreen.tap if touch else page.mouse.click)(*position)
+    assert start_point(page) != (6, 6)
     assert picture(page, "ce") != before
-    z = sum(start_of(page))
+    z = sum(start_point(page))
     settings = {name: small_params()["surfaces"][name] for name in ("lr", "tolerance", "steps")}
     count = len(surfaces.descend(surfaces.ce_slope, z / 2, 0.5, **settings)) - 1
     assert (
         page.locator("#arrival")
         .inner_text()
-        .startswith(f"Cross-entropy arrives after {count} step")
+        .startswith(f"Cross-entropy converges after {count} step")
     )
 
 
 @pytest.mark.slow
-def test_the_keyboard_alone_sets_start_target_and_learning_rate(open_page):
+def test_the_keyboard_sets_start_target_and_learning_rate(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in ("l2", "relu_l2")}
     cells = page.locator("tr[data-loss=ce] td")
@@ -144,7 +144,7 @@ def test_the_keyboard_alone_sets_start_target_and_learning_rate(open_page):
     page.locator("[name=weight]").press("Home")
     page.locator("[name=bias]").press("PageDown")
     page.locator("[name=rate]").press("ArrowRight")
-    assert start_of(page)[0] == -6
+    assert start_point(page)[0] == -6
     assert page.locator("#rate-value").inner_text() == "1.12"
     page.locator("[name=target]").press("PageUp")
     assert all(picture(page, field) != before[field] for field in before)
@@ -161,11 +161,11 @@ def test_both_losses_can_share_a_vertical_scale(open_page):
     before = {field: picture(page, field) for field in ("l2", "ce")}
     page.get_by_label("Same vertical scale").press("Space")
     assert picture(page, "l2") != before["l2"]
-    assert picture(page, "ce") == before["ce"]  # it has the larger scale
+    assert picture(page, "ce") == before["ce"]  # its scale is the larger one
 
 
 @pytest.mark.slow
-def test_play_shows_both_descents_to_their_end(open_page):
+def test_play_animates_both_descents_to_their_last_step(open_page):
     page = open_page(reduced_motion="reduce")
     page.locator("[name=progress]").press("Home")
     page.locator("#descend").click()
@@ -190,7 +190,7 @@ def test_a_chart_shows_values_on_hover_and_by_keyboard(open_page):
 
 
 @pytest.mark.slow
-def test_turning_keeps_the_progress_of_the_descent(open_page):
+def test_rotation_keeps_the_progress_of_the_descent(open_page):
     page = open_page()
     page.locator("#progress").press("Home")
     page.locator("#turn").press("ArrowRight")

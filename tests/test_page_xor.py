@@ -1,4 +1,4 @@
-"""XOR in a browser: it trains like the stage, and its controls react."""
+"""XOR in a browser trains like the stage, and its controls work."""
 
 import math
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 @pytest.mark.parametrize("tanh", [True, False])
-def test_the_page_repeats_the_stages_run_to_1e_6(open_page, computed, tanh):
+def test_the_page_reproduces_the_stages_run_to_1e_6(open_page, computed, tanh):
     page = open_page()
     script = "([initial, settings]) => trainXor(initial, settings).losses"
     stage = read_arrays(computed / "data/xor.npz")
@@ -25,36 +25,36 @@ def test_the_page_repeats_the_stages_run_to_1e_6(open_page, computed, tanh):
 
     activation = torch.tanh if tanh else torch.nn.Identity()
     _, losses = xor_train.trajectory(xor_train.single_start(42), 3001, 0.1, activation)
-    found = page.evaluate(script, [initial, settings | {"steps": 3001}])
-    np.testing.assert_allclose(found, losses, atol=1e-6)
+    actual = page.evaluate(script, [initial, settings | {"steps": 3001}])
+    np.testing.assert_allclose(actual, losses, atol=1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
-def test_the_page_draws_pytorchs_random_numbers(open_page, seed):
+def test_the_page_generates_pytorchs_random_numbers(open_page, seed):
     page = open_page()
     one = torch.cat([p.flatten() for p in xor_train.single_start(seed)])
     np.testing.assert_allclose(page.evaluate(f"[...oneStart({seed})]"), one, atol=1e-7)
     starts = xor_train.random_starts(500, seed)
     expected = torch.cat([p.reshape(500, -1) for p in starts], 1)[490:]
-    found = page.evaluate(f"randomStarts(500, {seed}, 490, 500).map((p) => [...p])")
-    np.testing.assert_allclose(found, expected, atol=1e-7)
+    actual = page.evaluate(f"randomStarts(500, {seed}, 490, 500).map((p) => [...p])")
+    np.testing.assert_allclose(actual, expected, atol=1e-7)
 
 
 @pytest.mark.slow
-def test_random_starts_end_as_in_the_stage(open_page):
+def test_random_starts_reach_the_results_of_the_stage(open_page):
     starts = xor_train.random_starts(64, 7)
     *_, (ends, losses) = xor_train.descend(starts, 1500, 0.1)
-    found = open_page().evaluate("""randomStarts(64, 7, 0, 64).map((p) => {
+    actual = open_page().evaluate("""randomStarts(64, 7, 0, 64).map((p) => {
         for (let step = 0; step < 1500; step += 1) stepXor(p, 0.1);
         return [countCorrect(p, true), xorLoss(p, true)];
     })""")
-    assert [correct for correct, _ in found] == xor_train.correct(ends).tolist()
-    np.testing.assert_allclose([loss for _, loss in found], losses, rtol=0.05)
+    assert [correct for correct, _ in actual] == xor_train.correct(ends).tolist()
+    np.testing.assert_allclose([loss for _, loss in actual], losses, rtol=0.05)
 
 
 @pytest.mark.slow
-def test_xor_runs_steps_and_restarts(open_page):
+def test_xor_can_run_step_and_restart(open_page):
     page = open_page()
     status, slider = page.locator("#xor-status"), page.locator("[name=xor-step]")
     assert status.inner_text().startswith("Seed 42, step 0: loss ")
@@ -74,7 +74,7 @@ def test_xor_runs_steps_and_restarts(open_page):
 
 
 @pytest.mark.slow
-def test_seed_learning_rate_and_activation_change_xors_run(open_page):
+def test_seed_learning_rate_and_activation_change_the_xor_run(open_page):
     page = open_page()
     status, slider = page.locator("#xor-status"), page.locator("[name=xor-step]")
 

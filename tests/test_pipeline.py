@@ -1,4 +1,4 @@
-"""dvc.yaml matches the code; `dvc repro` runs the outdated stages in a repository of its own."""
+"""dvc.yaml matches the code; `dvc repro` runs exactly the outdated stages."""
 
 import ast
 import inspect
@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 import yaml
-from conftest import HERE, INPUTS, ROOT, copy_of, dvc, tracked_bytes
+from conftest import ENV, INPUTS, ROOT, copy_of, dvc, tracked_bytes
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
@@ -17,7 +17,7 @@ STAGES = PIPELINE["stages"]
 
 def local_imports(path):
     """The files under stages/ that a file imports, directly or indirectly."""
-    tree, found = ast.parse(path.read_text(encoding="utf-8")), set()
+    tree, files = ast.parse(path.read_text(encoding="utf-8")), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
@@ -28,8 +28,8 @@ def local_imports(path):
         for name in names:
             file = ROOT / "stages" / f"{name.replace('.', '/')}.py"
             if file.exists():
-                found |= {file} | local_imports(file)
-    return found
+                files |= {file} | local_imports(file)
+    return files
 
 
 def quoted_sources():
@@ -64,7 +64,7 @@ def test_each_script_is_a_stage():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_dependencies_of_a_stage_are_its_imports(stage):
+def test_the_dependencies_of_a_stage_match_its_imports(stage):
     script = ROOT / f"stages/{stage}.py"
     code = {path.relative_to(ROOT).as_posix() for path in {script} | local_imports(script)}
     if stage == "plots":
@@ -76,7 +76,7 @@ def test_the_dependencies_of_a_stage_are_its_imports(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_tracks_the_section_of_its_main(stage):
+def test_a_stage_depends_on_the_parameters_of_its_main(stage):
     section = section_of(stage)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     quoted = {*params} if stage == "report" else {section}
@@ -93,16 +93,16 @@ def test_every_parameter_belongs_to_a_stage_and_has_a_comment():
 
 
 def test_stages_and_plots_read_files_that_a_stage_writes():
-    made = {
+    outputs = {
         path_of(output)
         for stage in STAGES.values()
         for kind in ("outs", "metrics", "plots")
         for output in stage.get(kind, [])
     }
     read = {dep for stage in STAGES.values() for dep in stage["deps"]}
-    assert {path for path in read if not path.startswith("stages/")} <= made | {*INPUTS}
+    assert {path for path in read if not path.startswith("stages/")} <= outputs | {*INPUTS}
     drawn = {path for plot in PIPELINE["plots"] for path in next(iter(plot.values()))["y"]}
-    assert drawn <= made
+    assert drawn <= outputs
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def repository(first_run, tmp_path_factory):
 
 
 def change(folder, section, name, value):
-    """Set one parameter; return the former text of params.yaml."""
+    """Set one parameter; return the previous text of params.yaml."""
     before = (folder / "params.yaml").read_text()
     params = yaml.safe_load(before)
     params[section][name] = value
@@ -121,15 +121,17 @@ def change(folder, section, name, value):
 
 
 def ran(output):
+    """The stages that DVC ran, from its output."""
     return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
 
 
 def cached(output):
+    """The stages that DVC restored from its cache, from its output."""
     return [stage for stage in STAGES if f"Stage '{stage}' is cached - skipping run" in output]
 
 
-def test_the_first_repro_runs_every_stage_and_the_second_none(first_run, tmp_path):
-    assert ran(first_run["said"]) == [*STAGES]
+def test_the_first_repro_runs_every_stage_and_the_second_runs_none(first_run, tmp_path):
+    assert ran(first_run["output"]) == [*STAGES]
     folder = shutil.copytree(first_run["folder"], tmp_path / "a project", symlinks=True)
     assert ran(dvc(folder, "repro")) == []
 
@@ -146,7 +148,7 @@ def test_repro_runs_only_outdated_stages(repository):
     (repository / "params.yaml").write_text(before)
     again = dvc(repository, "repro")
     assert cached(again) == ["cnn_train", "evaluate", "plots"]
-    assert ran(again) == ["report"]  # a cheap stage; Git tracks its output
+    assert ran(again) == ["report"]  # Git tracks its output, so DVC does not cache it
     assert tracked_bytes(repository) == first
 
     change(repository, "train", "lr", -1)
@@ -159,11 +161,11 @@ def test_repro_runs_only_outdated_stages(repository):
 
 
 @pytest.mark.slow
-def test_make_ci_report_shows_the_changes_of_a_branch(repository):
+def test_make_ci_report_shows_what_changed_on_a_branch(repository):
     before = change(repository, "surfaces", "target", 0.4)
     (repository / "tools").symlink_to(ROOT / "tools")
     command = ["make", "-f", ROOT / "Makefile", "ci-report", "READY=", "ACTIVE=", "BASE=HEAD"]
-    subprocess.run(command, cwd=repository, env=HERE, check=True)
+    subprocess.run(command, cwd=repository, env=ENV, check=True)
     (repository / "params.yaml").write_text(before)
 
     summary = (repository / "ci-report/summary.md").read_text()

@@ -1,4 +1,4 @@
-"""Every figure, and figures of unusual results."""
+"""Every figure can be drawn, also for unusual results."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import plots
 from figures import cnn, xor
 
 
-def test_every_figure_is_drawn_uncut_and_with_equal_bytes_twice(results, written):
+def test_every_figure_is_complete_and_a_second_run_gives_equal_bytes(results, written):
     first = written()
     plots.main(**small_params()["plots"])
     assert written() == first

@@ -4,26 +4,26 @@ import re
 import subprocess
 
 import pytest
-from conftest import HERE, ROOT, copy_of
+from conftest import ENV, ROOT, copy_of
 
 TEXT = "\n".join(
     path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 )
-NOT_HERE = {  # the start of a command: who runs it
+RUN_ELSEWHERE = {  # start of a command: where it runs
     "make bench": "test_benchmarks.py",
     "make demo": ".ci/run",
     "make doctor": "test_doctor.py",
     "make pdf": ".ci/run",
-    "make repro": ".ci/run, as a part of make ci-report",
+    "make repro": ".ci/run, through make ci-report",
     "make test": ".ci/run",
     "make verify": ".ci/run",
-    "dvc exp run -S data.dataset=fashion_mnist": "nobody: it needs a network",
+    "dvc exp run -S data.dataset=fashion_mnist": "nowhere: it needs a network",
 }
 
 
 def commands():
-    """The command lines in blocks, and inline `dvc exp run` and `make` with settings."""
+    """The commands in code blocks, and inline `dvc exp run` and `make` commands with settings."""
     inline = r"`((?:dvc exp run -S|make \w+ \w+=)[^`]+)`"
     for block, line in re.findall(rf"```\w*\n(.*?)```|{inline}", TEXT, re.S):
         lines = block.replace("\\\n", " ").splitlines() or [line]
@@ -31,13 +31,13 @@ def commands():
 
 
 def run(folder, command, storage):
-    """Run a command line with the project's Makefile, without its set-up."""
+    """Run a command line with the project's Makefile, but without `make setup`."""
     command = command.replace("/srv/results", str(storage))
     command = re.sub(r"^make ", f"make -f '{ROOT}/Makefile' READY= ACTIVE= ", command)
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env=HERE,
+        env=ENV,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -48,7 +48,7 @@ def run(folder, command, storage):
 
 @pytest.fixture
 def repository(first_run, tmp_path):
-    """The project on the digits, its results committed, with a remote `origin`."""
+    """The project on the digits with committed results and a remote `origin`."""
     folder, origin = copy_of(first_run, tmp_path / "project"), tmp_path / "origin.git"
     for command in (
         ["git", "init", "--quiet", "--bare", origin],
@@ -61,16 +61,16 @@ def repository(first_run, tmp_path):
 
 
 @pytest.mark.full
-def test_every_command_runs(repository, tmp_path):
+def test_every_documented_command_runs(repository, tmp_path):
     printed = {
         command: run(repository, command, tmp_path / "storage")
         for command in commands()
-        if not command.startswith((*NOT_HERE,))
+        if not command.startswith((*RUN_ELSEWHERE,))
     }
     assert len(printed) > 10
     for start, text in (("dvc exp show", "0.001"), ("dvc metrics diff", "accuracy")):
         assert any(text in printed[command] for command in printed if command.startswith(start))
 
 
-def test_commands_are_found():
+def test_commands_are_found_in_the_docs():
     assert len([*commands()]) > 15

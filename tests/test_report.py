@@ -1,4 +1,4 @@
-"""The page shows the metrics, whatever they are, and is one self-contained file."""
+"""The page follows the metrics and parameters, and is one self-contained file."""
 
 import json
 import re
@@ -27,7 +27,7 @@ EXTERNAL = re.compile(r"""\b(?:src|href|srcset)="(?!data:|#)|url\(|@import|https
 
 
 class Text(HTMLParser):
-    """The visible text, outside of style and script, with single spaces."""
+    """The visible text of a page, without styles and scripts, with single spaces."""
 
     def __init__(self, page):
         super().__init__()
@@ -47,7 +47,7 @@ class Text(HTMLParser):
 
 
 def make(**changes):
-    """The page's HTML and its visible text."""
+    """Write the page; return its HTML and visible text."""
     report.main(**small_params()["report"] | changes)
     page = PAGE.read_text(encoding="utf-8")
     return page, Text(page).text
@@ -81,8 +81,8 @@ def test_two_runs_write_the_same_bytes(results, written):
     assert written() == first
 
 
-def test_whitespace_hooks_change_no_result(results):
-    """Otherwise the stages would be outdated after every commit."""
+def test_results_have_no_trailing_whitespace(results):
+    """Otherwise whitespace hooks would change them, and the stages would be outdated."""
     make()
     for path in (path for path in Path("reports").rglob("*") if path.suffix in (".html", ".json")):
         text = path.read_text(encoding="utf-8")
@@ -102,7 +102,7 @@ def test_the_headline_follows_its_metrics(results):
         assert number in headline
 
 
-# Shown in figures alone, or not at all.
+# Shown only in figures, or nowhere.
 UNQUOTED = {
     *("surfaces.relu_l2_sum", "surfaces.fields.2.min", "xor.runs.0.loss", "xor.runs.0.min"),
     *("xor.runs.1.loss", "xor.levels.1.loss", "train.splits.1.loss", "train.splits.1.accuracy"),
@@ -138,7 +138,7 @@ def test_the_table_of_numbers_defines_every_metric(results):
 
 def test_the_page_refers_to_no_other_file_or_address(results):
     page, _ = make()
-    for namespace in ("1998/Math/MathML", "2000/svg"):  # names, not addresses
+    for namespace in ("1998/Math/MathML", "2000/svg"):  # namespaces, not addresses
         page = page.replace(f'"http://www.w3.org/{namespace}"', "")
     assert EXTERNAL.findall(page) == []
     assert "default-src 'none'" in page
@@ -162,7 +162,7 @@ def test_changed_parameters_are_listed_with_the_command(results):
 @pytest.mark.parametrize(
     ("text", "printed"), [("1e-05", "1 × 10⁻⁵"), ("1E-3", "0.001"), ("0.2", "0.2"), ("3", "3")]
 )
-def test_scientific_notation_in_params_is_a_number(results, text, printed):
+def test_scientific_notation_in_params_yaml_is_parsed_as_a_number(results, text, printed):
     params = Path("params.yaml").read_text().replace("lr: 0.02\n", f"lr: {text}\n")
     Path("params.yaml").write_text(params)
     assert f"Learning rate {printed}, with linear decay" in make()[1]
@@ -221,22 +221,22 @@ def test_values_from_data_and_parameters_are_escaped(results):
         (1, "−6", "both losses approach 0 without reaching it"),
     ],
 )
-def test_the_answer_fits_the_target(results, target, corner, expected):
+def test_the_answer_and_its_numbers_match_the_target(results, target, corner, expected):
     change_params("surfaces", target=target)
-    found = surfaces.main(**small_params()["surfaces"] | {"target": target})
-    write_metrics("surfaces", found)
+    metrics = surfaces.main(**small_params()["surfaces"] | {"target": target})
+    write_metrics("surfaces", metrics)
     text = "".join(make()[1].split())
     assert "".join(expected.split()) in text
     assert f"Gradientdescentfromthecornerw=b={corner},with" in text
-    assert f"takes{found['ce_steps']}stepsoncross-entropy" in text
-    assert found["ce_steps"] > 10
-    (row,) = (row for row in found["fields"] if row["field"] == "l2_grad")
+    assert f"takes{metrics['ce_steps']}stepsoncross-entropy" in text
+    assert metrics["ce_steps"] > 10
+    (row,) = (row for row in metrics["fields"] if row["field"] == "l2_grad")
     for end in ("min", "max"):
         value = format_number(row[end], ".4f")
         assert f"{value}(at{format_number(row[f'{end}_at'], '.2f')})" in text
 
 
-def test_a_descent_that_does_not_arrive_takes_more_than_the_limit(results):
+def test_a_descent_that_does_not_converge_is_reported_with_the_step_limit(results):
     assert "l2_steps" not in read_metrics("surfaces")
     assert "and more than 3,000 on L2" in make()[1]
 
@@ -287,7 +287,7 @@ def test_the_verdict_on_overfitting_follows_the_numbers(
         ((0.01, 0.02, 0.03), "rises, from 0.0200 to 0.0300; it was lowest after epoch 1"),
     ],
 )
-def test_overfitting_is_judged_by_the_validation_loss_too(results, losses, expected):
+def test_the_verdict_on_overfitting_includes_the_validation_loss(results, losses, expected):
     history = pd.read_csv("data/network/history.csv").iloc[:1]
     history = pd.concat([history] * len(losses)).assign(
         epoch=range(1, len(losses) + 1), val_loss=losses
@@ -299,7 +299,7 @@ def test_overfitting_is_judged_by_the_validation_loss_too(results, losses, expec
     assert "The validation loss is 2.50 times the training loss" in text
 
 
-def test_an_equal_accuracy_is_unchanged(results):
+def test_an_equal_accuracy_is_shown_as_unchanged(results):
     changes = {"train_mode.0.accuracy": 0.500001, "train_mode.1.accuracy": 0.25}
     change_metrics("evaluate", {"accuracy": 0.5} | changes)
     _, text = make()
@@ -307,11 +307,11 @@ def test_an_equal_accuracy_is_unchanged(results):
     assert "25.00% −25.00 points" in text
 
 
-def test_help_is_a_section_when_it_is_set(results):
+def test_help_has_a_section_only_if_it_is_set(results):
     assert 'id="help"' not in make()[0]
     _, text = make(help="A <language> model\nchecked the text.")
     assert "Help used A <language> model checked the text." in text
-    assert text.index("Help used") < text.index("Question 1")  # a link in the contents
+    assert text.index("Help used") < text.index("Question 1")  # in the table of contents
 
 
 def test_the_page_quotes_the_code_of_the_stages(results):
@@ -345,8 +345,8 @@ def test_the_page_embeds_the_initial_weights_of_the_xor_run(results):
 
 @pytest.mark.parametrize("target", [0, 0.3, 0.5, 1])
 def test_the_page_lists_exact_extremes_beside_grid_values(results, target):
-    found = surfaces.main(**small_params()["surfaces"] | {"target": target, "points": 100})
-    write_metrics("surfaces", found)
+    metrics = surfaces.main(**small_params()["surfaces"] | {"target": target, "points": 100})
+    write_metrics("surfaces", metrics)
     change_params("surfaces", target=target)
     _, text = make()
     expected = {
@@ -368,12 +368,12 @@ def test_the_page_lists_exact_extremes_beside_grid_values(results, target):
         (0.01, "g", "0.01"),
     ],
 )
-def test_numbers_have_typographic_form(value, form, printed):
+def test_numbers_are_typeset(value, form, printed):
     assert format_number(value, form) == printed
 
 
-def test_formulas_become_mathml_with_the_values_of_the_template(results):
+def test_formulas_are_converted_to_mathml_with_template_values(results):
     page, text = make()
     assert "$" not in text
-    assert "{{" not in page[: page.index('id="data"')]  # JSDoc types contain some
+    assert "{{" not in page[: page.index('id="data"')]  # JSDoc types contain braces
     assert re.search(r"<math[^>]*>.*?<mn>6</mn>", page)

@@ -1,4 +1,4 @@
-"""Metrics contain their provenance, and stages refuse results of other parameters or files."""
+"""Metrics contain their provenance, and stages refuse outdated results."""
 
 import json
 from pathlib import Path
@@ -20,11 +20,11 @@ def change_parameter(section, name, value):
 
 def test_every_stage_records_its_parameters_and_files(results):
     check(SECTIONS)
-    (made,) = read_metrics("train")["provenance"]
-    assert made["stage"] == "cnn_train"
-    assert made["params"] == small_params()["train"]
-    assert made["reads"].keys() == {"data/mnist/train.npz", "data/mnist/test.npz"}
-    assert made["writes"].keys() == {
+    (trained,) = read_metrics("train")["provenance"]
+    assert trained["stage"] == "cnn_train"
+    assert trained["params"] == small_params()["train"]
+    assert trained["reads"].keys() == {"data/mnist/train.npz", "data/mnist/test.npz"}
+    assert trained["writes"].keys() == {
         "data/network/model.pth",
         "data/network/weights.npz",
         "data/network/history.csv",
@@ -32,7 +32,7 @@ def test_every_stage_records_its_parameters_and_files(results):
     }
     (evaluated,) = read_metrics("evaluate")["provenance"]
     model = "data/network/model.pth"
-    assert evaluated["reads"][model] == made["writes"][model]
+    assert evaluated["reads"][model] == trained["writes"][model]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_results_of_another_network_or_other_images_are_refused(results, capsys)
     assert capsys.readouterr().err.startswith("data/mnist/test.npz: damaged: its MD5 is ")
 
 
-def test_the_notation_of_a_number_does_not_matter(results):
+def test_an_integer_parameter_equals_the_same_float(results):
     change_parameter("train", "label_smoothing", 0)  # an integer; it was 0.0
     check(SECTIONS)
 

@@ -1,4 +1,4 @@
-"""Share results through S3, with a server on this machine."""
+"""Share results through a local S3 server."""
 
 import socket
 import subprocess
@@ -15,7 +15,7 @@ from test_sharing import clone
 
 @pytest.fixture
 def endpoint(tmp_path):
-    """The address of an S3 server with a bucket `results`, on loopback."""
+    """The address of a local S3 server with a bucket `results`."""
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]

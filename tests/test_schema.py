@@ -1,4 +1,4 @@
-"""params.yaml, dvc.yaml and dvc.lock match their schemas, params.schema.json the stages."""
+"""params.yaml, dvc.yaml and dvc.lock match their schemas; params.schema.json matches the stages."""
 
 import inspect
 import json
@@ -42,7 +42,7 @@ def accepts(section, given):
     return True
 
 
-def test_the_schema_is_that_of_the_signatures():
+def test_the_schema_matches_the_signatures():
     assert schema.generate(DEFAULTS) == SCHEMA, "outdated: run make schema"
     jsonschema.Draft202012Validator.check_schema(json.loads(SCHEMA))
     first, *_ = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
@@ -54,7 +54,7 @@ def test_params_yaml_and_the_defaults_are_valid():
     assert all(accepts(section, PARAMS[section]) for section in MAINS)
 
 
-def test_a_default_changes_only_on_request(tmp_path, monkeypatch):
+def test_editing_params_yaml_changes_no_existing_default(tmp_path, monkeypatch):
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     edited = text.replace("shift: 2 ", "shift: 3 ").replace("batch_size: 128", "batch_size: 100")
     monkeypatch.setattr(schema, "PARAMS", tmp_path / "params.yaml")
@@ -65,7 +65,7 @@ def test_a_default_changes_only_on_request(tmp_path, monkeypatch):
         generated = json.loads(schema.generate(known))["properties"]["train"]["properties"]
         return generated["batch_size"]["default"], generated["augment"]["default"]["shift"]
 
-    new = deepcopy(DEFAULTS)  # of a schema without these two parameters
+    new = deepcopy(DEFAULTS)  # without these two parameters
     del new["train"]["batch_size"], new["train"]["augment"]["shift"]
     assert defaults(new) == defaults({}) == (100, 3)
 
@@ -103,7 +103,7 @@ def test_the_schema_and_the_stage_refuse_unknown_and_missing_names():
 def test_dvc_yaml_and_dvc_lock_match_dvcs_schemas():
     assert COMPILED_MULTI_STAGE_SCHEMA(PIPELINE) == PIPELINE
     COMPILED_LOCKFILE_SCHEMA(yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8")))
-    wrong = deepcopy(PIPELINE)
-    wrong["stages"]["surfaces"]["outz"] = ["data/surfaces.npz"]
+    invalid = deepcopy(PIPELINE)
+    invalid["stages"]["surfaces"]["outz"] = ["data/surfaces.npz"]
     with pytest.raises(Invalid, match="outz"):
-        COMPILED_MULTI_STAGE_SCHEMA(wrong)
+        COMPILED_MULTI_STAGE_SCHEMA(invalid)

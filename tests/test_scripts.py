@@ -1,4 +1,4 @@
-"""The page's scripts as files: short, loaded by the page, and free of lint."""
+"""The page loads each of its scripts; they are short and free of lint."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def test_every_script_has_at_most_200_lines():
 
 
 @pytest.mark.skipif(not shutil.which("oxlint"), reason="no oxlint: make setup installs it")
-def test_oxlint_finds_nothing_in_the_joined_scripts(tmp_path):
+def test_oxlint_reports_no_errors_in_the_joined_scripts(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(OXLINT))
     joined = tmp_path / "page.js"
     joined.write_text("\n".join((FOLDER / f"{name}.js").read_text() for name in report.SCRIPTS))

@@ -1,4 +1,4 @@
-"""Share results through a DVC remote and Git, as experiments and as branches."""
+"""Results are shared through a DVC remote and Git, as experiments and as branches."""
 
 import json
 
@@ -9,7 +9,7 @@ from test_pipeline import change, ran
 
 
 def clone(origin, folder):
-    """Clone a repository, with a cache of its own."""
+    """Clone a repository; the clone has its own cache."""
     git(origin, "clone", "--quiet", origin, folder)
     for name in ("name", "email"):
         git(folder, "config", f"user.{name}", "test")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def ours(first_run, tmp_path_factory):
-    """A repository with results, pushed to a bare repository and to a DVC remote, a folder."""
+    """A repository with results, pushed to a bare repository and to a DVC remote in a folder."""
     folder = tmp_path_factory.mktemp("sharing")
     ours = copy_of(first_run, folder / "ours")
     git(ours, "init", "--quiet", "--bare", folder / "origin.git")
@@ -54,7 +54,7 @@ def test_after_clone_and_pull_no_stage_is_outdated(ours, theirs):
 
 def test_an_experiment_is_pushed_pulled_shown_and_applied_by_name(ours, theirs):
     dvc(ours, "exp", "run", "--name", "longer", "-S", "xor.steps=61", "xor_train")
-    made = (ours / "data/xor.npz").read_bytes()
+    arrays = (ours / "data/xor.npz").read_bytes()
     git(ours, "restore", ".")
     dvc(ours, "checkout", "--force")
     dvc(ours, "exp", "push", "origin", "longer")
@@ -66,7 +66,7 @@ def test_an_experiment_is_pushed_pulled_shown_and_applied_by_name(ours, theirs):
     assert row["params"]["params.yaml"]["data"]["xor"]["steps"] == 61
     dvc(theirs, "exp", "apply", "longer")
     assert read_params(theirs)["xor"]["steps"] == 61
-    assert (theirs / "data/xor.npz").read_bytes() == made
+    assert (theirs / "data/xor.npz").read_bytes() == arrays
     assert ran(dvc(theirs, "repro", "xor_train")) == []
 
 
@@ -90,8 +90,8 @@ def test_branches_are_compared_in_a_clone_without_data(ours, tmp_path):
             json.loads(git(fresh, "show", f"{branch}:reports/metrics/{stage}.json"))[name]
             for branch in branches
         )
-        found = metrics[f"reports/metrics/{stage}.json"][name]
-        assert (found["old"], found["new"]) == (old, new)
+        difference = metrics[f"reports/metrics/{stage}.json"][name]
+        assert (difference["old"], difference["new"]) == (old, new)
         assert old != new
     assert not any("surfaces" in path or "xor" in path for path in metrics)
 

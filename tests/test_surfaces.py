@@ -1,4 +1,4 @@
-"""The fields of one neuron against calculus, PyTorch and examples computed by hand."""
+"""The fields of one neuron agree with calculus, PyTorch and examples computed by hand."""
 
 import math
 
@@ -31,8 +31,8 @@ def test_gradients_agree_with_central_differences(name, target):
     after = surfaces.sample(weight + h, bias, target)[name]
     before = surfaces.sample(weight - h, bias, target)[name]
     expected = (after - before) / (2 * h)
-    found = surfaces.sample(weight, bias, target)[f"{name}_grad"]
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    actual = surfaces.sample(weight, bias, target)[f"{name}_grad"]
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-6)
 
 
 def test_an_example_computed_by_hand():
@@ -86,7 +86,7 @@ def test_extreme_parameters_give_finite_numbers(workspace, changes):
     surfaces.main(**small_params()["surfaces"] | {"steps": 10} | changes)
 
 
-def test_the_stage_writes_fields_over_weight_and_bias_and_equal_bytes_twice(written):
+def test_the_stage_writes_all_fields_and_a_second_run_gives_equal_bytes(written):
     parameters = small_params()["surfaces"]
     metrics = surfaces.main(**parameters)
     first = written()

@@ -1,4 +1,4 @@
-"""Sweeps: every combination once, as a DVC experiment, whatever happens to a worker."""
+"""A sweep runs each combination once, as a DVC experiment, even if workers are killed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from contextlib import chdir, suppress
 import psutil
 import pytest
 import yaml
-from conftest import HERE, ROOT, commit, dvc, git, make_repository
+from conftest import ENV, ROOT, commit, dvc, git, make_repository
 from distributed import Client, LocalCluster
 
 from internals.cluster import clone, store
@@ -24,15 +24,15 @@ from internals.experiments import reference_of
 pytestmark = pytest.mark.slow
 
 SWEEP = [sys.executable, ROOT / "tools/sweep.py"]
-ENVIRONMENT = {name: value for name, value in HERE.items() if name != "DASK_SCHEDULER"}
-# One thread each, as many as these tests give to what they compare with.
+ENVIRONMENT = {name: value for name, value in ENV.items() if name != "DASK_SCHEDULER"}
+# One thread per run, like the runs that these tests compare with.
 ONE_THREAD = ENVIRONMENT | {"OMP_NUM_THREADS": "1"}
 ALL_CORES = ("--jobs", str(os.cpu_count()))
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A repository with images, in which nothing was trained; its cache is shared by a group."""
+    """A repository with images and without a trained network; a group shares its cache."""
     folder = make_repository(tmp_path_factory.mktemp("sweeps") / "project")
     dvc(folder, "config", "--local", "cache.shared", "group")
     dvc(folder, "repro", "--quiet", "download_mnist")
@@ -42,7 +42,7 @@ def repository(tmp_path_factory):
 
 @pytest.fixture
 def start():
-    """A function that starts a process in a session of its own; all are ended after the test."""
+    """Return a function that starts a process in a new session; all are killed after the test."""
     started = []
 
     def start(command, **options):
@@ -50,7 +50,7 @@ def start():
             subprocess.Popen(
                 command,
                 start_new_session=True,
-                # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+                # Background processes of a shell ignore Ctrl-C, and child processes inherit this.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
                 **options,
             )
@@ -66,7 +66,7 @@ def start():
 
 @pytest.fixture
 def cluster(start, tmp_path):
-    """The address of a Dask cluster, and its two workers."""
+    """The address of a Dask cluster and its two workers."""
     file = tmp_path / "scheduler.json"
     place = ["--host", "127.0.0.1", "--scheduler-file", file, "--dashboard-address", "127.0.0.1:0"]
     quiet = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -75,7 +75,7 @@ def cluster(start, tmp_path):
     address = wait_until(lambda: address_in(file))
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", *place, "--no-nanny"]
     worker += ["--nthreads", "1", "--local-directory", tmp_path]
-    # With neither `dvc` nor `python` on the path, and none of our modules.
+    # No `dvc`, `python` or module of this project on the path.
     bare = ONE_THREAD | {"PATH": os.defpath}
     workers = [start(worker, env=bare, **quiet) for _ in range(2)]
     with Client(address) as client:
@@ -89,48 +89,48 @@ def sweep(folder, *arguments, **environment):
 
 
 def experiments(folder):
-    """Name to commit of the experiments of a repository's last commit."""
+    """Name to commit of the experiments based on a repository's last commit."""
     prefix = reference_of("", git(folder, "rev-parse", "HEAD"))
     lines = git(folder, "for-each-ref", "--format=%(refname) %(objectname)", prefix).splitlines()
     return dict(line.removeprefix(prefix).split() for line in lines)
 
 
 def results(folder, name):
-    """What an experiment changed: path to content."""
+    """The files changed by an experiment: path to content."""
     revision = experiments(folder)[name]
     paths = git(folder, "diff", "--name-only", f"{revision}^", revision).splitlines()
     return {path: git(folder, "show", f"{revision}:{path}") for path in paths}
 
 
 def outs(result):
-    """What DVC keeps of an experiment's training."""
+    """The outputs of cnn_train in an experiment's dvc.lock."""
     return yaml.safe_load(result["dvc.lock"])["stages"]["cnn_train"]["outs"]
 
 
-def trainings_of(process):
-    """The trainings that a process has started, or a child of its."""
-    found = []
+def training_runs_of(process):
+    """The training runs among the descendants of a process."""
+    training_runs = []
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.Error):
-            found += [child] if "stages/cnn_train.py" in child.cmdline()[1:] else []
-    return found
+            training_runs += [child] if "stages/cnn_train.py" in child.cmdline()[1:] else []
+    return training_runs
 
 
 def address_in(file):
-    """What a scheduler wrote, or None as long as it has not."""
+    """The scheduler's address in its file, or None before the file is complete."""
     with suppress(OSError, ValueError):
         return json.loads(file.read_text())["address"]
 
 
 def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, condition
         time.sleep(0.1)
-    return found
+    return result
 
 
-def test_a_sweep_gives_the_results_of_plain_runs_and_lists_failures(repository, tmp_path):
+def test_a_sweep_gives_the_results_of_single_runs_and_lists_failures(repository, tmp_path):
     alone = shutil.copytree(repository, tmp_path / "alone")
     settings = ("-S", "train.epochs=1", "-S", "train.lr=0.02", "-S", "train.device=cpu,mps")
     done = sweep(repository, *ALL_CORES, *settings)
@@ -145,9 +145,9 @@ def test_a_sweep_gives_the_results_of_plain_runs_and_lists_failures(repository, 
     command = ["dvc", "exp", "run", "--temp", "--name", name, *settings[:4]]
     command += ["-S", "train.device=cpu", "evaluate"]
     subprocess.run(command, cwd=alone, env=ONE_THREAD, check=True, capture_output=True)
-    found = results(repository, name)
-    assert found == results(alone, name)
-    assert json.loads(found["reports/metrics/train.json"])["machine"][0]["threads"] == 1
+    swept = results(repository, name)
+    assert swept == results(alone, name)
+    assert json.loads(swept["reports/metrics/train.json"])["machine"][0]["threads"] == 1
 
     before = experiments(repository)
     again = sweep(repository, *settings[:4], "-S", "train.device=cpu")
@@ -155,31 +155,31 @@ def test_a_sweep_gives_the_results_of_plain_runs_and_lists_failures(repository, 
     assert again.stdout.startswith("runs: 1, already present: 1\n")
     assert again.stdout.splitlines()[-3:] == done.stdout.splitlines()[-3:]
     assert experiments(repository) == before
-    (model,) = (out["md5"] for out in outs(found) if out["path"] == "data/network/model.pth")
+    (model,) = (out["md5"] for out in outs(swept) if out["path"] == "data/network/model.pth")
     stored = repository / f".dvc/cache/files/md5/{model[:2]}/{model[2:]}"
     assert stored.exists()
     assert stored.parent.stat().st_mode & 0o2070 == 0o2070  # the group can write
     assert not [*(repository / COPIES).glob("tmp*")]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_sweep_that_is_ended_leaves_no_process(how, repository, start):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_or_killed_sweep_leaves_no_process(signum, repository, start):
     command = [*SWEEP, *ALL_CORES, "-S", "train.epochs=100"]
     process = start(command, cwd=repository, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: trainings_of(process))
-    family = psutil.Process(process.pid).children(recursive=True)
-    if how == signal.SIGINT:  # as a terminal does
-        os.killpg(process.pid, how)
+    wait_until(lambda: training_runs_of(process))
+    descendants = psutil.Process(process.pid).children(recursive=True)
+    if signum == signal.SIGINT:  # as a terminal does
+        os.killpg(process.pid, signum)
         assert process.wait(30) == 130
         assert "Traceback" not in process.stderr.read()
         assert not [*(repository / COPIES).glob("tmp*")]
     else:
         process.kill()
         process.wait(10)
-    wait_until(lambda: not any(member.is_running() for member in family), 10)
+    wait_until(lambda: not any(process.is_running() for process in descendants), 10)
 
 
-def test_the_run_of_a_killed_worker_is_repeated_by_another(repository, start, cluster):
+def test_another_worker_repeats_the_run_of_a_killed_worker(repository, start, cluster):
     address, workers = cluster
     screen, terminal = os.openpty()
     termios.tcsetwinsize(screen, (24, 120))
@@ -191,9 +191,9 @@ def test_the_run_of_a_killed_worker_is_repeated_by_another(repository, start, cl
         stderr=terminal,
         text=True,
     )
-    trainings = wait_until(lambda: trainings_of(workers[0]))
+    running = wait_until(lambda: training_runs_of(workers[0]))
     workers[0].kill()
-    wait_until(lambda: not any(training.is_running() for training in trainings), 10)
+    wait_until(lambda: not any(training_run.is_running() for training_run in running), 10)
 
     output, _ = process.communicate(timeout=240)
     bar = os.read(screen, 65_536).decode()
@@ -211,17 +211,19 @@ def test_the_run_of_a_killed_worker_is_repeated_by_another(repository, start, cl
     assert output.splitlines()[-1].startswith("| epochs=2  | 2 ")
 
 
-def test_a_sweep_that_is_ended_ends_its_runs_in_a_cluster_that_stays(repository, start, cluster):
+def test_an_interrupted_sweep_stops_its_runs_and_leaves_the_cluster_running(
+    repository, start, cluster
+):
     address, workers = cluster
     environment = ENVIRONMENT | {"DASK_SCHEDULER": address}
     process = start([*SWEEP, "-S", "train.epochs=100"], cwd=repository, env=environment)
-    wait_until(lambda: any(map(trainings_of, workers)))
+    wait_until(lambda: any(map(training_runs_of, workers)))
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(30) == 130
-    wait_until(lambda: not any(map(trainings_of, workers)), 10)
+    wait_until(lambda: not any(map(training_runs_of, workers)), 10)
 
 
-def test_a_worker_that_does_not_see_the_folder_clones_the_origin_and_pushes_the_data(
+def test_a_worker_without_access_to_the_folder_clones_origin_and_pushes_its_data(
     repository, tmp_path
 ):
     project = shutil.copytree(repository, tmp_path / "project")

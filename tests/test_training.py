@@ -33,11 +33,11 @@ NONE = {"shift": 0, "rotation": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0,
 
 
 def draws(count=500, **changes):
-    """Coefficients of `count` images, with only the named distortions."""
+    """Coefficients for `count` images with only the given distortions."""
     return draw_distortions(count, Augment(**NONE | changes), epoch_generator(0, 1, "cpu"))
 
 
-def test_the_zero_distortion_keeps_an_image():
+def test_a_distortion_of_zero_leaves_images_unchanged():
     images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8).float()
     torch.testing.assert_close(distort(images, draws(5)), images, atol=1e-3, rtol=0)
 
@@ -65,9 +65,9 @@ def test_a_quarter_turn_agrees_with_rot90():
 def test_distorting_agrees_with_torchs_affine_grid():
     images = torch.randint(0, 256, (50, 28, 28), dtype=torch.uint8).float()
     drawn = draws(50, shift=2, rotation=30.0, scale=0.2, shear=0.2)
-    theirs = drawn.clone()
-    theirs[:, :, 2] /= 14  # torch counts from -1 to 1
-    grid = affine_grid(theirs, (50, 1, 28, 28), align_corners=False)
+    torch_affine = drawn.clone()
+    torch_affine[:, :, 2] /= 14  # torch uses coordinates from -1 to 1
+    grid = affine_grid(torch_affine, (50, 1, 28, 28), align_corners=False)
     expected = grid_sample(images[:, None], grid, align_corners=False)[:, 0]
     torch.testing.assert_close(distort(images, drawn), expected, atol=1e-2, rtol=0)
 
@@ -83,7 +83,7 @@ def test_each_image_has_its_own_distortion_within_the_limits():
     assert not torch.equal(sides[:, 0], sides[:, 1])
 
 
-def test_elastic_displacements_have_one_spread_and_are_smooth():
+def test_elastic_displacements_have_equal_variance_and_are_smooth():
     still = draws(4000)
     moved = draws(4000, elastic=0.6)
     assert moved.shape == (4000, 2, 84)
@@ -94,7 +94,7 @@ def test_elastic_displacements_have_one_spread_and_are_smooth():
     assert spread.max() < 0.65
     assert moves.mean().abs() < 0.01
     near = (moves[..., 1:] - moves[..., :-1]).std()
-    assert 0.02 < near < 0.2  # a pixel and the next one differ by far less than 0.6
+    assert 0.02 < near < 0.2  # neighbouring pixels differ by much less than 0.6
     apart = np.corrcoef(moves[:, 0, 14, 2], moves[:, 0, 14, 25])[0, 1]
     assert abs(apart) < 0.1
 
@@ -102,7 +102,7 @@ def test_elastic_displacements_have_one_spread_and_are_smooth():
 def test_one_elastic_coefficient_displaces_only_nearby_pixels():
     image = torch.arange(28).expand(1, 28, 28) * 4 + torch.arange(28)[:, None] * 5
     coefficients = torch.cat([draws(1), torch.zeros(1, 2, 81)], 2)
-    coefficients[0, 0, 3] = 300.0  # the first bump, beyond the upper left corner, far to the right
+    coefficients[0, 0, 3] = 300.0  # the first bump, near the upper left corner, moves far right
     copy = distort(image.float(), coefficients)[0]
     assert copy[0, 0] == 0  # sampled from outside the image
     torch.testing.assert_close(copy[20:, 20:], image[0, 20:, 20:].float(), atol=0.5, rtol=0)
@@ -146,7 +146,7 @@ def test_the_learning_rate_rises_to_its_peak_and_decays(schedule, warmup, steps)
 
 
 def test_learning_rates_computed_by_hand():
-    # Two steps of warm-up to 0.4, then decay over the other three, to zero after the last one.
+    # Two steps of warm-up to 0.4, then three of linear decay, which would reach zero at step 6.
     assert learning_rates(0.4, 5, "linear", 0.4).tolist() == pytest.approx(
         [0.2, 0.4, 0.3, 0.2, 0.1]
     )
@@ -200,7 +200,7 @@ LABELS = torch.arange(64) % 10
 
 
 def make_run(name):
-    """A new model, its EMA, an optimizer and their training step on IMAGES."""
+    """A new model, its EMA, an optimizer and the training step on IMAGES."""
     torch.manual_seed(0)
     model = DigitClassification()
     ema_model, update_ema = make_ema(model)
@@ -211,40 +211,40 @@ def make_run(name):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_steps_agree_with_plain_pytorch(name):
+def test_training_steps_agree_with_torch_optim(name):
     model, ema_model, _, step = make_run(name)
-    theirs = deepcopy(model)
+    reference = deepcopy(model)
     if name == "sgd":
         options = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
-        plain = torch.optim.SGD(theirs.parameters(), lr=1, **options)
+        torch_optimizer = torch.optim.SGD(reference.parameters(), lr=1, **options)
     else:
-        plain = torch.optim.AdamW(theirs.parameters(), lr=1, weight_decay=0.01)
-    average = theirs.conv2.weight.detach().clone()
+        torch_optimizer = torch.optim.AdamW(reference.parameters(), lr=1, weight_decay=0.01)
+    average = reference.conv2.weight.detach().clone()
     for batch, lr, decay in ((slice(0, 32), 0.01, 0.1), (slice(32, 64), 0.02, 0.5)):
         loss, correct = step(torch.arange(64)[batch], torch.tensor(lr), torch.tensor(decay))
 
-        logits = theirs(scale(IMAGES[batch]))
+        logits = reference(scale(IMAGES[batch]))
         expected = cross_entropy(logits, LABELS[batch], label_smoothing=0.1)
-        plain.param_groups[0]["lr"] = lr
-        plain.zero_grad()
+        torch_optimizer.param_groups[0]["lr"] = lr
+        torch_optimizer.zero_grad()
         expected.backward()
-        plain.step()
-        average = decay * average + (1 - decay) * theirs.conv2.weight.detach()
+        torch_optimizer.step()
+        average = decay * average + (1 - decay) * reference.conv2.weight.detach()
         assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
         assert correct.item() == (logits.argmax(1) == LABELS[batch]).sum().item()
-    torch.testing.assert_close(model.conv2.weight, theirs.conv2.weight, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(model.conv2.weight, reference.conv2.weight, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(ema_model.conv2.weight, average, atol=1e-4, rtol=1e-3)
 
 
 class ReplayedStep(cuda_graph.GraphedStep):
-    """Without a GPU: a graph whose replay runs the step on the captured inputs."""
+    """A graph without a GPU: its replay runs the step on the captured inputs."""
 
     def capture(self, tensors):
         graph, inputs, outputs = super().capture(tensors)
 
         def replay():
-            for held, new in zip(outputs, self.step(*inputs), strict=True):
-                held.copy_(new)
+            for output, new in zip(outputs, self.step(*inputs), strict=True):
+                output.copy_(new)
 
         graph.replay = replay
         return graph, inputs, outputs
@@ -252,50 +252,50 @@ class ReplayedStep(cuda_graph.GraphedStep):
 
 @pytest.fixture
 def no_gpu(monkeypatch):
-    """torch.cuda's graphs and streams without their effect."""
+    """Replace torch.cuda's graphs and streams with stubs."""
 
-    class Nothing:
+    class Stub:
         def wait_stream(self, other):
             pass
 
     for name in ("CUDAGraph", "Stream", "current_stream"):
-        monkeypatch.setattr(torch.cuda, name, Nothing)
+        monkeypatch.setattr(torch.cuda, name, Stub)
     for name in ("stream", "graph"):
         monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_warming_up_and_capturing_do_not_change_the_training_run(name, no_gpu):
+def test_warm_up_and_capture_do_not_change_the_training_run(name, no_gpu):
     torch.use_deterministic_algorithms(True)
-    ends = []
+    runs = []
     for graphed in (False, True):
         model, ema_model, optimizer, step = make_run(name)
         if graphed:
             step = ReplayedStep(step, [model, ema_model], optimizer)
-        for k in range(4):  # the last two without a distortion: a second graph
+        for k in range(4):  # the last two steps have no distortion, so they use a second graph
             distortion = draws(16, shift=2) if k < 2 else None
             batch, lr, decay = torch.arange(16) + 16 * k, torch.tensor(0.01), torch.tensor(0.5)
-            outcome = [value.clone() for value in step(batch, lr, decay, distortion)]
-        ends.append([*outcome, *model.state_dict().values(), *ema_model.state_dict().values()])
-    assert all(torch.equal(*pair) for pair in zip(*ends, strict=True))
+            results = [value.clone() for value in step(batch, lr, decay, distortion)]
+        runs.append([*results, *model.state_dict().values(), *ema_model.state_dict().values()])
+    assert all(torch.equal(*pair) for pair in zip(*runs, strict=True))
 
 
 def test_the_message_of_a_failed_capture_names_the_cause(no_gpu, monkeypatch):
     @contextmanager
-    def broken(_):
+    def failing_graph(_):
         try:
             yield
         finally:
             raise RuntimeError("operation failed due to a previous error during capture")
 
     def step(tensor):
-        if torch.cuda.graph is broken and step.calls == 3:
+        if torch.cuda.graph is failing_graph and step.calls == 3:
             raise RuntimeError("operation not permitted\n when stream is capturing")
         step.calls += 1
         return tensor
 
     step.calls = 0
-    monkeypatch.setattr(torch.cuda, "graph", broken)
+    monkeypatch.setattr(torch.cuda, "graph", failing_graph)
     model = torch.nn.Linear(1, 1)
     graphed = cuda_graph.GraphedStep(step, [model], torch.optim.SGD(model.parameters()))
     with pytest.raises(ParameterError) as refused:
@@ -306,8 +306,8 @@ def test_the_message_of_a_failed_capture_names_the_cause(no_gpu, monkeypatch):
     )
 
 
-def killed_at_random_moments(kills, start, written, **changes):
-    """Kill a training run several times, then let it finish; return how often it continued."""
+def kill_at_random_moments(kills, start, written, **changes):
+    """Kill a training run several times, then let it finish; count continuations."""
     continued, rng = 0, np.random.default_rng(0)
     for _ in range(kills):
         remove(outputs(written))  # as DVC does before it runs a stage
@@ -339,12 +339,12 @@ def test_a_training_run_killed_at_random_moments_ends_with_the_same_bytes(
     undisturbed = start(epochs=8, **changes)
     assert undisturbed.wait(600) == 0, undisturbed.stderr.read()
     expected = outputs(written)
-    assert killed_at_random_moments(kills, start, written, **changes) > 0
+    assert kill_at_random_moments(kills, start, written, **changes) > 0
     assert outputs(written) == expected
     assert [*CHECKPOINTS.iterdir()] == []
 
 
-def test_a_run_interrupted_after_its_last_epoch_still_writes_every_result(
+def test_a_rerun_after_an_interruption_in_the_last_step_writes_every_result(
     images, written, monkeypatch
 ):
     train()
@@ -358,7 +358,7 @@ def test_a_run_interrupted_after_its_last_epoch_still_writes_every_result(
         with pytest.raises(KeyboardInterrupt):
             train()
     (path,) = CHECKPOINTS.glob("*.lock")
-    path.unlink()  # this process holds the lock of the interrupted run
+    path.unlink()  # this process still holds the lock of the interrupted run
     remove(outputs(written))  # as DVC does
     train()
     assert outputs(written) == expected
@@ -368,25 +368,25 @@ def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
     images, written, monkeypatch
 ):
     train()
-    whole = outputs(written).keys()
+    names = outputs(written).keys()
     save = cnn_train.Checkpoint.save
 
     def interrupt(self, history):
         save(self, history)
-        if len(history) == 3:  # its curves are not written yet
+        if len(history) == 3:  # before its curves are written
             raise KeyboardInterrupt
 
     monkeypatch.setattr(cnn_train.Checkpoint, "save", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(epochs=4, seed=1)
     curves = "reports/plots/history.json"
-    assert outputs(written).keys() == {name for name in whole if "mnist" in name} | {curves}
+    assert outputs(written).keys() == {name for name in names if "mnist" in name} | {curves}
     rows = json.loads(Path(curves).read_text())["rows"]
     assert [row["epoch"] for row in rows] == [*range(1, len(rows) + 1)]
     assert len(rows) >= 2
 
 
-def test_training_restarts_beside_a_damaged_or_foreign_checkpoint(
+def test_training_restarts_after_a_damaged_or_foreign_checkpoint(
     images, written, capsys, monkeypatch
 ):
     train(epochs=1)
@@ -394,12 +394,12 @@ def test_training_restarts_beside_a_damaged_or_foreign_checkpoint(
     monkeypatch.setattr(cnn_train.Checkpoint, "remove", lambda self: self.lock.release())
     train(epochs=1)
     (path,) = (path for path in CHECKPOINTS.iterdir() if path.suffix != ".lock")
-    whole = path.read_bytes()
+    content = path.read_bytes()
 
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1
-    for broken in (bytes(flipped), whole[:1000], b""):
-        path.write_bytes(broken)
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (bytes(flipped), content[:1000], b""):
+        path.write_bytes(damaged)
         capsys.readouterr()
         train(epochs=1)
         captured = capsys.readouterr()
@@ -408,7 +408,7 @@ def test_training_restarts_beside_a_damaged_or_foreign_checkpoint(
         assert outputs(written) == expected
 
     capsys.readouterr()
-    train(epochs=1, seed=1)  # another run does not load it
+    train(epochs=1, seed=1)  # a run with another seed does not load it
     assert "continuing" not in capsys.readouterr().out
     (other,) = (p for p in CHECKPOINTS.iterdir() if p.suffix == "" and p != path)
     other.replace(path)
@@ -432,23 +432,23 @@ def test_of_two_identical_concurrent_runs_only_the_first_has_a_checkpoint(worksp
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_at_once_with_one_line(images, start):
+def test_ctrl_c_stops_training_at_once_with_one_line(images, start):
     process = start(epochs=1000)
     process.stdout.readline()
     started = time.perf_counter()
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    took = time.perf_counter() - started
+    seconds = time.perf_counter() - started
     assert process.returncode == 130
     assert errors == "interrupted\n"
-    assert took < 5  # within a second on an idle machine
+    assert seconds < 5  # within a second on an idle machine
 
 
 def test_a_non_finite_loss_is_reported_with_its_step(images, written):
     before = outputs(written)
-    given = small_params()["train"] | {"schedule": "constant", "warmup": 0, "ema": 0, "lr": 1e30}
+    changes = {"schedule": "constant", "warmup": 0, "ema": 0, "augment": None, "lr": 1e30}
     with pytest.raises(ParameterError) as refused:
-        cnn_train.main(**given | {"augment": None})
+        cnn_train.main(**small_params()["train"] | changes)
     assert str(refused.value) == (
         "params.yaml: train.lr: the loss is not finite in epoch 1, step 2, at a learning rate of "
         "1e+30; try a lower one"

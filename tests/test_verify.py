@@ -1,4 +1,4 @@
-"""`make verify` accepts rounding differences between machines and detects a wrong constant."""
+"""`make verify` accepts rounding differences between machines and detects wrong constants."""
 
 import subprocess
 import sys
@@ -6,14 +6,14 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from conftest import HERE, ROOT, copy_of, git
+from conftest import ENV, ROOT, copy_of, git
 
 sys.path.append(str(ROOT / "tools"))
 from internals.differences import Results, summarize, tabulate
 
 from verify import SECTIONS
 
-WRONG = [
+MUTATIONS = [
     ("download_mnist", "download_mnist.py", "random_state=0", "random_state=1", "MD5 of data/mn"),
     ("surfaces", "surfaces.py", "2 * lr * slope", "2.5 * lr * slope", "surfaces.ce_steps"),
     ("surfaces", "surfaces.py", "(-extent, extent", "(-extent, 1.0001 * extent", "surfaces.l2_sum"),
@@ -32,13 +32,13 @@ def repository(first_run, tmp_path_factory):
 
 
 @pytest.fixture
-def ours(repository):
-    """The repository as the current folder, restored afterwards."""
-    kept = {path: path.read_bytes() for path in (repository / "data").rglob("*") if path.is_file()}
+def project(repository):
+    """The current folder: the repository, restored after the test."""
+    saved = {path: path.read_bytes() for path in (repository / "data").rglob("*") if path.is_file()}
     with chdir(repository):
         yield repository
         git(repository, "reset", "--quiet", "--hard")
-    for path, content in kept.items():
+    for path, content in saved.items():
         path.write_bytes(content)
 
 
@@ -49,7 +49,7 @@ def read_results(sections=SECTIONS):
 def run(*stages, **environment):
     for stage in stages:
         command = [sys.executable, f"stages/{stage}.py"]
-        subprocess.run(command, env=HERE | environment, check=True, capture_output=True)
+        subprocess.run(command, env=ENV | environment, check=True, capture_output=True)
 
 
 def edit(name, old, new):
@@ -59,23 +59,23 @@ def edit(name, old, new):
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-@pytest.mark.parametrize(("stage", "file", "old", "new", "metric"), WRONG)
-def test_a_wrong_constant_is_outside_its_tolerance(stage, file, old, new, metric, ours):
+@pytest.mark.parametrize(("stage", "file", "old", "new", "metric"), MUTATIONS)
+def test_a_wrong_constant_is_outside_its_tolerance(stage, file, old, new, metric, project):
     committed = read_results()
     edit(file, old, new)
     run(stage)
     table = tabulate(committed, read_results()).set_index("metric")
-    found = table["verdict"][table.index.str.startswith(metric)]
-    assert len(found) > 0
-    assert (found == "OUTSIDE").all()
-    line, good = summarize(table.reset_index(), {})
+    verdicts = table["verdict"][table.index.str.startswith(metric)]
+    assert len(verdicts) > 0
+    assert (verdicts == "OUTSIDE").all()
+    line, reproduced = summarize(table.reset_index(), {})
     assert line.startswith("NOT reproduced: ")
-    assert not good
+    assert not reproduced
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["two threads", "bfloat16"])
-def test_other_threads_and_precision_are_within_the_tolerances(change, ours):
+def test_another_thread_count_or_precision_is_within_the_tolerances(change, project):
     committed = read_results()
     if change == "bfloat16":
         params = Path("params.yaml").read_text()
@@ -83,31 +83,31 @@ def test_other_threads_and_precision_are_within_the_tolerances(change, ours):
     run("cnn_train", "evaluate", OMP_NUM_THREADS="2" if change == "two threads" else "1")
     table = tabulate(committed, here := read_results())
     assert here.files["data/network/model.pth"] != committed.files["data/network/model.pth"]
-    line, good = summarize(table, here.machine)
-    assert good, table[table["verdict"] == "OUTSIDE"]
+    line, reproduced = summarize(table, here.machine)
+    assert reproduced, table[table["verdict"] == "OUTSIDE"]
     assert here.machine["precision"] in line
 
 
-def test_results_on_imported_images_are_compared_without_their_metrics(ours):
+def test_results_on_imported_images_are_compared_without_data_metrics(project):
     """After `dvc import-url`, no stage writes reports/metrics/data.json."""
-    git(ours, "rm", "--quiet", "reports/metrics/data.json")
-    git(ours, "commit", "--quiet", "-m", "imported images")
+    git(project, "rm", "--quiet", "reports/metrics/data.json")
+    git(project, "commit", "--quiet", "-m", "imported images")
     try:
         command = [sys.executable, ROOT / "tools/verify.py", "--here"]
-        done = subprocess.run(command, env=HERE, capture_output=True, text=True)
+        done = subprocess.run(command, env=ENV, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("reproduced: ")
         images = read_results([s for s in SECTIONS if s != "data"]).images
         assert images.keys() == {"data/mnist/train.npz", "data/mnist/test.npz"}
     finally:
-        git(ours, "reset", "--quiet", "--hard", "HEAD^")
+        git(project, "reset", "--quiet", "--hard", "HEAD^")
 
 
 @pytest.mark.slow
-def test_make_repro_compares_with_the_last_commit_in_one_line(ours):
+def test_make_repro_reports_the_comparison_with_the_last_commit_in_one_line(project):
     def verify(*arguments):
         command = [sys.executable, ROOT / "tools/verify.py", *arguments]
-        return subprocess.run(command, env=HERE, capture_output=True, text=True)
+        return subprocess.run(command, env=ENV, capture_output=True, text=True)
 
     done = verify("--here")
     assert done.returncode == 0
@@ -124,15 +124,15 @@ def test_make_repro_compares_with_the_last_commit_in_one_line(ours):
 
 
 @pytest.mark.slow
-def test_the_quick_variant_runs_in_a_clone_and_changes_nothing_here(ours):
+def test_quick_verification_runs_in_a_clone_and_changes_no_file_here(project):
     Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n# an edit\n")
-    before = git(ours, "status", "--porcelain")
+    before = git(project, "status", "--porcelain")
     command = [sys.executable, ROOT / "tools/verify.py", "--quick"]
-    done = subprocess.run(command, env=HERE, capture_output=True, text=True)
+    done = subprocess.run(command, env=ENV, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     *_, files, quick, line = done.stdout.splitlines()
     assert files.endswith("the same bytes")
     assert quick == "quick: the CNN was not trained"
     assert line.startswith("reproduced: ")
-    assert git(ours, "status", "--porcelain") == before
+    assert git(project, "status", "--porcelain") == before
     assert not [*Path(".dvc/tmp/exps").iterdir()]

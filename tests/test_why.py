@@ -1,4 +1,4 @@
-"""`make why`, and whether `dvc repro` does what it predicts."""
+"""`make why` predicts what `dvc repro` runs."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import pytest
 import yaml
-from conftest import HERE, ROOT, copy_of, dvc, git
+from conftest import ENV, ROOT, copy_of, dvc, git
 from dvc.exceptions import ReproductionError
 from dvc.repo import Repo
 from test_pipeline import STAGES, change
@@ -26,7 +26,9 @@ def repository(first_run, tmp_path_factory):
 
 @pytest.fixture
 def predict(monkeypatch, capsys):
-    """A function: what `make why` prints in a folder, as stage to text, and the last line."""
+    """Return a function that runs `make why` in a folder and returns its output: stage to text, and
+    the last line.
+    """
     monkeypatch.setattr(logging.getLogger("dvc"), "handlers", [])
 
     def predict(folder):
@@ -39,18 +41,16 @@ def predict(monkeypatch, capsys):
     return predict
 
 
-def test_a_changed_parameter_outdates_its_stages_and_those_after_them_may_rerun(
-    repository, predict
-):
+def test_a_changed_parameter_outdates_its_stages_and_later_stages_may_rerun(repository, predict):
     assert predict(repository) == ({}, NOTHING)
     for stage in STAGES:
         (repository / f".dvc/tmp/times/{stage}").write_text("150" if stage == "plots" else "2")
     before = change(repository, "surfaces", "target", 0.4)
     with open(repository / "stages/surfaces.py", "a") as file:
         file.write("# a comment\n")
-    said, last = predict(repository)
+    predicted, last = predict(repository)
     reason = "stages/surfaces.py changed, surfaces.target from 0.5 to 0.4"
-    assert said == dict.fromkeys(STAGES, "up to date") | {
+    assert predicted == dict.fromkeys(STAGES, "up to date") | {
         "surfaces": f"outdated, about 2 s: {reason}",
         "plots": "may rerun, about 2 min, depending on surfaces",
         "report": f"outdated, about 2 s: {reason}",
@@ -63,7 +63,7 @@ def test_a_changed_parameter_outdates_its_stages_and_those_after_them_may_rerun(
 
 
 @pytest.mark.slow
-def test_the_duration_of_a_run_is_saved_if_it_succeeds_also_in_a_copy(repository):
+def test_the_duration_of_a_successful_run_is_saved_also_in_a_temporary_copy(repository):
     times = repository / ".dvc/tmp/times"
     (times / "xor_train").unlink()
     before = change(repository, "xor", "lr", -1)
@@ -76,7 +76,7 @@ def test_the_duration_of_a_run_is_saved_if_it_succeeds_also_in_a_copy(repository
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A repository with data of its user, and stages of every kind, as the current folder."""
+    """The current folder: a repository with user data and stages of every kind."""
     monkeypatch.chdir(tmp_path)
     git(tmp_path, "init", "--quiet")
     (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
@@ -100,16 +100,16 @@ def project(tmp_path, monkeypatch):
 
 
 def reproduce():
-    """Run `dvc repro`: the names of the stages that ran or came from the cache."""
+    """Run `dvc repro`; return the names of the stages it ran or restored from the cache."""
     with Repo() as repo:
         return {stage.addressing for stage in repo.reproduce()}
 
 
-def test_stages_and_data_that_users_add_are_predicted(project, predict):
-    said, _ = predict(project)
-    new = {name for name, text in said.items() if text == "outdated: not in dvc.lock"}
+def test_reruns_of_user_stages_and_data_are_predicted(project, predict):
+    predicted, _ = predict(project)
+    new = {name for name, text in predicted.items() if text == "outdated: not in dvc.lock"}
     assert new == {"first", "check", "inside", "reads"}
-    assert said["alone"] == "outdated: alone.txt is missing"
+    assert predicted["alone"] == "outdated: alone.txt is missing"
     assert reproduce() == new | {"alone"}
     assert predict(project) == ({}, NOTHING)
     untracked = git(project, "status", "--porcelain", "--untracked-files=all").splitlines()
@@ -119,8 +119,8 @@ def test_stages_and_data_that_users_add_are_predicted(project, predict):
     (project / "data/raw/extra.txt").unlink()  # it may be a link into the cache
     (project / "data/raw/extra.txt").write_text("2")
     (project / "b.txt").unlink()
-    said, last = predict(project)
-    assert said == {
+    predicted, last = predict(project)
+    assert predicted == {
         "data/raw/extra.txt.dvc": "changed data: data/raw/extra.txt changed",
         "first": "outdated: data/raw/extra.txt changed",
         "check": "may rerun, depending on first",
@@ -133,13 +133,13 @@ def test_stages_and_data_that_users_add_are_predicted(project, predict):
     assert reproduce() == {"data/raw/extra.txt.dvc", "first", "check", "inside", "reads"}
 
 
-def test_another_version_of_torch_is_reported_and_outdates_nothing(project, predict):
+def test_another_torch_version_is_reported_but_outdates_no_stage(project, predict):
     reproduce()
     file, installed = project / "reports/metrics/train.json", version("torch").partition("+")[0]
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"machine": [{"torch": "2.0.1+cu118"}]}))
-    said, last = predict(project)
-    assert " ".join(*said.items()) == NOTHING
+    predicted, last = predict(project)
+    assert " ".join(*predicted.items()) == NOTHING
     assert last.startswith(f"trained with torch 2.0.1, installed: {installed}; ")
     assert last.endswith("dvc repro --force --single-item cnn_train")
     for text in (f'{{"machine": [{{"torch": "{installed}+cpu"}}]}}', "[", "{}", "null"):
@@ -152,11 +152,11 @@ def test_missing_inputs_and_frozen_stages_are_predicted(project, predict):
     for name in ("a.txt", "alone.txt", "data/imported.txt", "sub/code.txt"):
         (project / name).unlink()
     (project / "params.yaml").write_text("y: 1\n")
-    said, last = predict(project)
-    assert said == {
+    predicted, last = predict(project)
+    assert predicted == {
         "data/raw/extra.txt.dvc": "up to date",
         "first": "restored from the cache: a.txt is missing",
-        "check": "up to date",  # it reads what DVC restores
+        "check": "up to date",  # DVC restores its input
         "inside": "cannot run: sub/code.txt is missing",
         "alone": "outdated: alone.txt is missing",
         "data/imported.txt.dvc": "cannot run: data/imported.txt is missing",
@@ -165,8 +165,8 @@ def test_missing_inputs_and_frozen_stages_are_predicted(project, predict):
     assert last == "dvc repro fails at inside"
     with Repo() as repo:
         repo.freeze("inside")
-    said, last = predict(project)
-    assert said["inside"] == "up to date"
+    predicted, last = predict(project)
+    assert predicted["inside"] == "up to date"
     assert last == "dvc repro fails at data/imported.txt.dvc"
     with pytest.raises(ReproductionError, match="data/imported"):
         reproduce()
@@ -180,12 +180,12 @@ def test_missing_inputs_and_frozen_stages_are_predicted(project, predict):
         ("dvc.lock", "stages: [", "dvc.lock"),
     ],
 )
-def test_an_invalid_file_gives_one_line(project, predict, name, text, line):
+def test_an_invalid_file_is_reported_in_one_line(project, predict, name, text, line):
     (project / name).write_text(text)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         runpy.run_path(why.__file__, run_name="__main__")
-    assert line in ended.value.code
-    assert len(ended.value.code.splitlines()) == 1
+    assert line in stopped.value.code
+    assert len(stopped.value.code.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,6 @@ def test_an_invalid_file_gives_one_line(project, predict, name, text, line):
         ("demo/dvc.yaml", True),
     ],
 )
-def test_git_ignores_outputs_and_no_dvc_file(path, ignored):
+def test_git_ignores_outputs_but_no_dvc_file(path, ignored):
     command = ["git", "check-ignore", "--quiet", "--no-index", path]
-    assert (subprocess.run(command, cwd=ROOT, env=HERE).returncode == 0) == ignored
+    assert (subprocess.run(command, cwd=ROOT, env=ENV).returncode == 0) == ignored

@@ -24,8 +24,8 @@ def test_actions_are_pinned_to_commits_and_permissions_are_read_only(path):
     assert uses
     assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in uses)
     assert workflow["permissions"] == {"contents": "read"}
-    more = {name for name, job in workflow["jobs"].items() if "permissions" in job}
-    assert more <= {"publish"}
+    elevated = {name for name, job in workflow["jobs"].items() if "permissions" in job}
+    assert elevated <= {"publish"}
     assert all(job["timeout-minutes"] for job in workflow["jobs"].values())
 
 

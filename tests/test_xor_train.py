@@ -1,4 +1,4 @@
-"""The XOR networks against PyTorch, NumPy and mathematics."""
+"""The XOR networks agree with PyTorch, NumPy and theory."""
 
 import math
 
@@ -16,7 +16,7 @@ AFFINE = nn.Identity()
 
 
 def as_module(networks):
-    """The first network, as PyTorch's own layers."""
+    """The first network as a module of PyTorch layers."""
     module = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1), nn.Sigmoid())
     W, b, v, c = (p[0].clone() for p in networks)
     module.load_state_dict({"0.weight": W, "0.bias": b, "2.weight": v[None], "2.bias": c[None]})
@@ -24,12 +24,12 @@ def as_module(networks):
 
 
 @pytest.fixture(scope="module")
-def followed():
-    """The run of params.yaml: 3001 steps from the initial weights of seed 42."""
+def default_run():
+    """The run with the default parameters: 3001 steps from the initial weights of seed 42."""
     return xor_train.trajectory(xor_train.single_start(42), steps=3001, lr=0.1)
 
 
-def test_initial_weights_are_those_of_pytorch_for_the_seed():
+def test_initial_weights_equal_those_of_pytorch_for_the_seed():
     torch.manual_seed(42)
     hidden, output = nn.Linear(2, 2), nn.Linear(2, 1)
     W, b, v, c = xor_train.single_start(42)
@@ -55,7 +55,7 @@ def test_the_run_agrees_with_pytorchs_layers_loss_and_sgd_in_float64():
     torch.testing.assert_close(networks.W[-1], module[0].weight.detach(), atol=0, rtol=1e-10)
 
 
-def test_numpy_with_hand_written_gradients_reproduces_the_run_to_1e_6(followed):
+def test_numpy_with_hand_written_gradients_reproduces_the_run_to_1e_6(default_run):
     W, b, v, c = (p[0].numpy() for p in xor_train.single_start(42))
     x, y = xor_train.X.numpy().astype(float), xor_train.Y.numpy().astype(float)
     for _ in range(3001):
@@ -65,7 +65,7 @@ def test_numpy_with_hand_written_gradients_reproduces_the_run_to_1e_6(followed):
         W, b, v, c = W - 0.1 * dh.T @ x, b - 0.1 * dh.sum(0), v - 0.1 * dz @ h, c - 0.1 * dz.sum()
     z = np.tanh(x @ W.T + b) @ v + c
     loss = np.logaddexp(0, np.where(y > 0, -z, z)).sum()
-    _, losses = followed
+    _, losses = default_run
     assert losses[-1].item() == pytest.approx(loss, rel=1e-6)
 
 
@@ -79,8 +79,8 @@ def test_a_batch_of_starts_gives_the_results_of_single_runs():
         torch.testing.assert_close(end.W[0], together.W[k], atol=1e-5, rtol=1e-4)
 
 
-def test_the_default_seed_solves_xor(followed):
-    networks, losses = followed
+def test_the_default_seed_solves_xor(default_run):
+    networks, losses = default_run
     assert len(losses) == 3002
     assert losses[-1] < 0.02
     assert xor_train.correct(networks)[-1] == 4
@@ -96,7 +96,7 @@ def test_without_activation_no_start_solves_xor_or_reaches_a_loss_below_4_ln_2()
     assert xor_train.correct(ends, AFFINE).max() < 4
 
 
-def test_the_stage_writes_its_arrays_and_equal_bytes_twice(written):
+def test_the_stage_writes_its_arrays_and_a_second_run_gives_equal_bytes(written):
     parameters = small_params()["xor"]
     metrics = xor_train.main(**parameters)
     first = written()

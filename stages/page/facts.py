@@ -1,4 +1,4 @@
-"""Numbers of the page beyond the metrics, derived from the results of the stages."""
+"""Numbers on the page that are not metrics, derived from the results of the stages."""
 
 import json
 from math import log, sqrt
@@ -12,7 +12,7 @@ from common.params import flatten
 from common.results import read_metrics
 from common.statistics import most_confident_errors, wilson_interval
 
-SECTIONS = ("surfaces", "xor", "train", "evaluate")  # files of metrics that the page quotes
+SECTIONS = ("surfaces", "xor", "train", "evaluate")  # metrics files quoted on the page
 
 
 def by_name(value):
@@ -25,10 +25,10 @@ def by_name(value):
 
 
 def read_results():
-    """The metrics by section, their lists of rows by name."""
+    """Metrics by section; lists of rows become dicts, see by_name."""
     results = {stage: by_name(read_metrics(stage)) for stage in SECTIONS}
     trained = results["train"]
-    for name in ("machine", "provenance"):  # one row
+    for name in ("machine", "provenance"):  # lists with one row
         (trained[name],) = trained[name].values()
     return results
 
@@ -53,8 +53,8 @@ def surface_data(params, points):
 
 
 def describe_neuron(fields):
-    """The minimum (line w + b and cross-entropy), the L2 gradient's exact extremes, and both
-    gradients in the corner where the descent starts.
+    """Exact values: the minimum (its w + b and cross-entropy), the extremes of the L2 gradient, and
+    both gradients in the corner where the descent starts.
     """
     y = float(fields["target"])
     inside = 0 < y < 1  # else the minimum is at infinity
@@ -90,7 +90,7 @@ def follow_accuracy(history):
 
 
 def epochs(history):
-    """Loss and accuracy of each measured split by epoch: column to list."""
+    """Loss and accuracy of each measured split by epoch, as column to list."""
     return {name: history[name].tolist() for name in history if history[name].notna().all()}
 
 

@@ -1,4 +1,4 @@
-"""The trained network for the page: its weights for the browser, its layers for the table."""
+"""The trained network on the page: weights for the browser, layers for the table."""
 
 from base64 import b64encode
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from page.typeset import embed_digit
 
-# In the order of DigitClassification.forward, with the BatchNorm after each layer with weights.
+# Each layer with weights and the BatchNorm after it, in the order of DigitClassification.forward.
 BLOCKS = {"conv1": "bn1", "conv2": "bn2", "conv3": "bn3", "linear1": "bn4", "linear2": None}
 LAYERS = (
     *(f"{layer}{k}" for k in (1, 2, 3) for layer in ("conv", "bn", "relu", "pool")),
@@ -63,7 +63,7 @@ def list_layers(state):
         else:
             what = {"bn": "batch normalisation", "relu": "ReLU"}[kind]
         parameters = 0 if weight is None else weight.size + state[f"{name}.bias"].size
-        if kind != "bn":  # folded into the layer before it, whose maps are shown
+        if kind != "bn":  # folded into the previous layer, whose maps are shown
             shown = name
         yield {
             "name": name,

@@ -14,7 +14,7 @@ DEFINITIONS = ast.FunctionDef | ast.ClassDef
 def quote_source(path, *names):
     """The named top-level functions and classes of a script, highlighted as HTML.
 
-    `path` starts at the root of the project: "stages/xor_train.py".
+    `path` is relative to the project's root: "stages/xor_train.py".
     """
     text = (ROOT / path).read_text(encoding="utf-8")
     found = {node.name: node for node in ast.parse(text).body if isinstance(node, DEFINITIONS)}

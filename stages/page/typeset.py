@@ -1,4 +1,4 @@
-"""Formulas, numbers and images of the page."""
+"""Formulas, numbers and images on the page."""
 
 import math
 import re
@@ -17,8 +17,8 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 class Mathematics(Extension):
     """Converts LaTeX in templates to MathML: $…$ inline, $$…$$ on a line of its own.
 
-    A formula may contain expressions of the template, {{ … }}. Punctuation after a formula stays
-    on its line.
+    A formula may contain template expressions, {{ … }}. Punctuation after a formula stays on the
+    same line.
     """
 
     def preprocess(self, source, name, filename=None):
@@ -36,7 +36,7 @@ class Mathematics(Extension):
 
 
 def format_number(value, form=","):
-    """A number as in print: 1 × 10⁻⁶ for 1e-06, and a minus sign instead of a hyphen."""
+    """Typeset a number: 1 × 10⁻⁶ for 1e-06, and a minus sign instead of a hyphen."""
     mantissa, _, exponent = f"{value:{form}}".partition("e")
     if exponent:
         mantissa += "\u202f×\u202f10" + str(int(exponent)).translate(SUPERSCRIPTS)

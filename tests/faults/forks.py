@@ -16,14 +16,14 @@ PRELOADED += ["dvc_data.index.checkout"]
 
 
 def start_pool():
-    """A pool with one worker process, which ends after each call."""
+    """Start a pool with one worker process, replaced after each call."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context.Pool(1, maxtasksperchild=1)
 
 
 def run_dvc(folder, log, *arguments):
-    """The exit status of `dvc ARGUMENTS` in a folder; the output is appended to a log file."""
+    """Run `dvc ARGUMENTS` in a folder, append its output to a log file, return the exit status."""
     import dvc.stage.run
     from dvc.cli import main
 
@@ -37,8 +37,8 @@ def run_dvc(folder, log, *arguments):
 
 
 def run_stage(executable, command, cwd, env, **options):
-    """Run `python SCRIPT` in a fork, where DVC would start a shell. The fork has imported libraries
-    alone: it imports common/ from the folder of the script.
+    """Run `python SCRIPT` in a fork; DVC would start a shell. The parent has imported only
+    libraries, so the fork imports common/ from the script's folder.
     """
     from dvc.stage.exceptions import StageCmdFailedError
 
@@ -53,8 +53,8 @@ def run_stage(executable, command, cwd, env, **options):
             sys.argv, sys.path[0] = [script], os.path.dirname(script)
             runpy.run_path(script, run_name="__main__")
             status = 0
-        except SystemExit as ended:
-            status = ended.code
+        except SystemExit as stopped:
+            status = stopped.code
         finally:
             sys.stdout.flush()
             os._exit(status)

@@ -1,4 +1,4 @@
-"""A small pipeline with the project's stage names and stages/common/. Its metrics are a formula of
+"""A small pipeline with the project's stage names and stages/common/. Its metrics are a function of
 the parameters: `formula` computes the metrics that the stages must write.
 """
 
@@ -65,20 +65,20 @@ if __name__ == "__main__":
 
 
 def formula(params):
-    """The three metrics of these parameters."""
+    """The three expected metrics for these parameters."""
     images = params["data"]["dataset"] * 1000
     val_acc = images + 10 * params["train"]["lr"] + 100 * params["train"]["seed"]
     return images, val_acc, val_acc * params["evaluate"]["bins"] + images
 
 
 def numbers(metrics):
-    """The three metrics in the metrics files, section to content."""
+    """The same three metrics, read from the metrics files (section to content)."""
     train, evaluate = metrics["train"], metrics["evaluate"]
     return metrics["data"]["images"], train["val_acc"], evaluate["accuracy"]
 
 
 def write_pipeline(folder):
-    """Write the pipeline's files, with results of no stage, in a new folder."""
+    """Write the pipeline's files to a new folder, without results."""
     ignored = shutil.ignore_patterns("__pycache__", "model.py", "weights.py", "mnist.py")
     shutil.copytree(ROOT / "stages/common", folder / "stages/common", ignore=ignored)
     stages = {}

@@ -1,4 +1,4 @@
-"""Concurrent runs in one repository write their own results or report a lock."""
+"""Each concurrent run in a repository writes its own results or reports a lock."""
 
 import pytest
 from conftest import copy_of, dvc, experiment, start_dvc, tracked_bytes
@@ -10,7 +10,7 @@ def repository(first_run, tmp_path_factory):
 
 
 @pytest.mark.full
-def test_two_experiments_in_copies_and_a_repro_at_once_do_not_mix(repository):
+def test_two_concurrent_experiments_and_a_repro_keep_their_own_results(repository):
     before = tracked_bytes(repository)
     values = {"slow": 0.001, "fast": 0.05}
     running = {
@@ -22,7 +22,7 @@ def test_two_experiments_in_copies_and_a_repro_at_once_do_not_mix(repository):
     done = {name for name, process in running.items() if process.returncode == 0}
     for name in {*running} - done:
         assert "busy" in output[name] or "lock" in output[name].lower(), output[name]
-    for name in {*values} - done:  # the lock is released
+    for name in {*values} - done:  # retry after the lock is released
         dvc(repository, "exp", "run", "--temp", "--name", name, "-S", f"train.lr={values[name]}")
 
     assert tracked_bytes(repository) == before
@@ -38,7 +38,7 @@ def test_two_experiments_in_copies_and_a_repro_at_once_do_not_mix(repository):
 
 
 @pytest.mark.full
-def test_a_queue_with_two_workers_does_not_mix_its_experiments(repository):
+def test_experiments_of_two_queue_workers_keep_their_own_results(repository):
     for seed in (1, 2, 3):
         name, setting = f"seed-{seed}", f"train.seed={seed}"
         dvc(repository, "exp", "run", "--queue", "--name", name, "-S", setting)

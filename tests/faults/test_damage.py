@@ -9,7 +9,7 @@ import pytest
 from conftest import copy_of, doctor, dvc, run_stage, tracked_bytes
 from test_pipeline import STAGES, cached, path_of, ran
 
-KEPT = [path_of(output) for stage in STAGES.values() for output in stage.get("outs", [])]
+CACHED_OUTPUTS = [path_of(output) for stage in STAGES.values() for output in stage.get("outs", [])]
 
 
 @pytest.fixture
@@ -18,19 +18,19 @@ def repository(first_run, tmp_path):
 
 
 def flip(path, rng):
-    """Flip one bit in the middle half: outside the file names and dates of an archive. Not in a
-    size of a run cache record, which its checksum does not cover.
+    """Flip one bit in the middle half, away from file names and dates of an archive. Skip sizes in
+    run cache records: the checksum does not cover them.
     """
     content, line = bytearray(path.read_bytes()), b"size"
     while b"size" in line:
-        place = rng.integers(len(content) // 4, 3 * len(content) // 4 + 1)
-        line = content[:place].rpartition(b"\n")[2]
-    content[place] ^= 1 << rng.integers(8)
+        offset = rng.integers(len(content) // 4, 3 * len(content) // 4 + 1)
+        line = content[:offset].rpartition(b"\n")[2]
+    content[offset] ^= 1 << rng.integers(8)
     replace(path, bytes(content))
 
 
 def cut(path, rng):
-    """Keep at most nine tenths: a text without its last line feed is still complete."""
+    """Keep at most nine tenths; a text without only its last line feed would still be complete."""
     content = path.read_bytes()
     replace(path, content[: rng.integers(1 + 9 * len(content) // 10)])
 
@@ -42,14 +42,14 @@ def replace(path, content):
     path.chmod(mode)  # DVC trusts read-only objects in its cache
 
 
-@pytest.mark.parametrize("harm", [flip, cut])
-def test_damaged_outputs_are_reported_and_restored(repository, harm):
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_damaged_outputs_are_reported_and_restored(repository, damage):
     before, rng = tracked_bytes(repository), np.random.default_rng(0)
     for file in before:
         if not file.is_relative_to("reports/plots"):
-            harm(repository / file, rng)
+            damage(repository / file, rng)
     status = dvc(repository, "status")
-    for output in KEPT:
+    for output in CACHED_OUTPUTS:
         assert f"modified:           {output}" in status
     again = dvc(repository, "repro")
     assert "cnn_train" in cached(again) + ran(again)
@@ -66,7 +66,7 @@ def records_of(folder):
     return [path for path in (folder / ".dvc/cache/runs").rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("harm", [cut, pytest.param(flip, marks=pytest.mark.full)])
+@pytest.mark.parametrize("damage", [cut, pytest.param(flip, marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     "kinds",
     [
@@ -74,19 +74,20 @@ def records_of(folder):
         *(pytest.param((kind,), marks=pytest.mark.full) for kind in (objects_of, records_of)),
     ],
 )
-def test_damage_in_the_cache_is_reported_and_recomputed(repository, kinds, harm):
-    """Without the doctor, `dvc repro` fails at a record that is truncated but still valid YAML
-    (`failed to reproduce 'xor_train': 'outs'`), and at a folder without records."""
+def test_damage_in_the_cache_is_reported_and_recomputed(repository, kinds, damage):
+    """Without the doctor, `dvc repro` fails at a truncated record that is still valid YAML
+    (`failed to reproduce 'xor_train': 'outs'`), and at a folder without records.
+    """
     before, rng = tracked_bytes(repository), np.random.default_rng(1)
     assert len(objects_of(repository)) > 10
-    assert len(records_of(repository)) == len(STAGES) - 1  # the run cache excludes the page
+    assert len(records_of(repository)) == len(STAGES) - 1  # the page is not in the run cache
     paths = [path for kind in kinds for path in kind(repository)]
     for path in paths:
-        harm(path, rng)
-    found = doctor(repository)
-    assert found.returncode == 1
+        damage(path, rng)
+    report = doctor(repository)
+    assert report.returncode == 1
     for path in paths:
-        assert f"{path.relative_to(repository)}: damaged" in found.stdout
+        assert f"{path.relative_to(repository)}: damaged" in report.stdout
     fixed = doctor(repository, "--fix")
     assert fixed.returncode == 0, fixed.stdout
     assert not any(path.exists() for path in paths)
@@ -135,13 +136,13 @@ def test_a_stage_reports_a_damaged_input(repository, stage, monkeypatch, capsys)
     for name in STAGES[stage]["deps"]:
         path = repository / name
         if path.suffix not in (".npz", ".pth"):
-            continue  # text files: dvc.lock has their checksums
+            continue  # text files are covered by the checksums in dvc.lock
         content = path.read_bytes()
-        for harm in (flip, cut):
-            harm(path, rng)
+        for damage in (flip, cut):
+            damage(path, rng)
             if path.read_bytes() != content:
-                assert run_stage(stage) == 1, (name, harm)
+                assert run_stage(stage) == 1, (name, damage)
                 line = capsys.readouterr().err.splitlines()[-1]
-                # The latter if the stage does not read the provenance of the file's writer.
+                # The second message if the stage does not read the provenance of this file.
                 assert f"{name}: damaged: " in line or f"from another {name}; " in line, line
             replace(path, content)

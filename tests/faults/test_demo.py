@@ -1,18 +1,18 @@
-"""`make demo` in a hook of a linked worktree, with a hostile home, and over an existing demo."""
+"""`make demo` in a hook of a linked worktree, with hostile user settings, over an existing demo."""
 
 import os
 import shutil
 import subprocess
 
 import pytest
-from conftest import HERE, ROOT, commit, git, make_repository
+from conftest import ENV, ROOT, commit, git, make_repository
 
 MAKE = ["make", "--no-print-directory", "demo", "READY=", "ACTIVE="]
 
 
 @pytest.fixture
 def repository(tmp_path):
-    """The project on the digits with its tools, in which nothing has run."""
+    """The project on the digits with its tools and without results."""
     folder = make_repository(tmp_path / "project")
     shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Makefile", "params.schema.json", "requirements.lock"):
@@ -25,14 +25,14 @@ def demo(folder, **environment):
     return subprocess.run(
         MAKE,
         cwd=folder,
-        env=HERE | environment,
+        env=ENV | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def test_a_demo_that_fails_shows_why_and_leaves_the_former_as_it_was(repository):
+def test_a_failed_demo_shows_the_cause_and_keeps_the_existing_demo(repository):
     (repository / "demo").mkdir()
     git(repository / "demo", "init", "--quiet")
     (repository / "demo/.git/made").touch()
@@ -52,7 +52,7 @@ def test_a_demo_that_fails_shows_why_and_leaves_the_former_as_it_was(repository)
 
 
 @pytest.mark.full
-def test_a_demo_in_a_hook_of_a_linked_worktree_changes_nothing_but_demo(repository, tmp_path):
+def test_a_demo_in_a_hook_of_a_linked_worktree_changes_only_the_demo_folder(repository, tmp_path):
     origin, worktree = tmp_path / "origin.git", tmp_path / "a worktree"
     git(repository, "init", "--quiet", "--bare", origin)
     git(repository, "remote", "add", "origin", origin)
@@ -66,7 +66,7 @@ def test_a_demo_in_a_hook_of_a_linked_worktree_changes_nothing_but_demo(reposito
         git(repository, "rev-parse", "HEAD"),
     )
 
-    home = tmp_path / "home"  # with settings that no demo should follow
+    home = tmp_path / "home"  # with settings that the demo must ignore
     home.mkdir()
     settings = "[commit]\ngpgsign = true\n[core]\nhooksPath = /nonexistent\nautocrlf = true\n"
     settings += f"[init]\ntemplateDir = {tmp_path}\n[status]\nshowUntrackedFiles = no\n"
@@ -76,7 +76,7 @@ def test_a_demo_in_a_hook_of_a_linked_worktree_changes_nothing_but_demo(reposito
     user["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     push = ["git", "-c", f"core.hooksPath={hook.parent}", "push", "--quiet", "origin", "other"]
     os.umask(0o077)
-    done = subprocess.run(push, cwd=worktree, env=HERE | user, capture_output=True, text=True)
+    done = subprocess.run(push, cwd=worktree, env=ENV | user, capture_output=True, text=True)
     os.umask(0o022)
     assert done.returncode == 0, done.stderr
     assert git(origin, "rev-parse", "other") == commits

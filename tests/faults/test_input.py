@@ -1,4 +1,4 @@
-"""Any params.yaml is either used unchanged or rejected in one line."""
+"""Every params.yaml is either used unchanged or rejected in one line."""
 
 import contextlib
 import inspect
@@ -66,7 +66,7 @@ RAW = [
 
 
 def files():
-    """params.yaml with changed values, names or sections, or any text."""
+    """A strategy: params.yaml with changed values, names or sections, or any text."""
 
     @st.composite
     def changed(draw):
@@ -94,7 +94,7 @@ def files():
 
 
 def is_sound(value):
-    """A string, a finite number, null, or a group of these."""
+    """Whether a value is a string, a finite number, null, or a group of these."""
     if is_dataclass(value):
         return all(map(is_sound, astuple(value)))
     number = isinstance(value, float) and math.isfinite(value)
@@ -106,7 +106,7 @@ def is_sound(value):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=files())
-def test_any_file_is_used_unchanged_or_rejected_in_one_line(workspace, written, text):
+def test_every_params_yaml_is_used_unchanged_or_rejected_in_one_line(workspace, written, text):
     Path("params.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
     for section, main in MAINS.items():
 
@@ -131,7 +131,7 @@ def test_any_file_is_used_unchanged_or_rejected_in_one_line(workspace, written, 
 
 
 @pytest.mark.parametrize("text", RAW, ids=range(len(RAW)))
-def test_an_unusable_file_is_rejected_in_one_line(workspace, written, text, capsys):
+def test_an_unusable_params_yaml_is_rejected_in_one_line(workspace, written, text, capsys):
     Path("params.yaml").write_text(text)
     with pytest.raises(SystemExit) as stopped:
         run(MAINS["train"], "train")

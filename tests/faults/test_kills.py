@@ -1,5 +1,6 @@
-"""SIGKILL and SIGTERM at random moments of every kind of run. No edit is lost, and the next run
-writes the bytes of an undisturbed one, in a folder with any name."""
+"""Kill every kind of run with SIGKILL and SIGTERM at random moments, in a folder with an unusual
+name. No edit is lost, and the next run writes the same bytes as an undisturbed one.
+"""
 
 import os
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import HERE, commit, doctor, dvc, git, make_repository, tracked_bytes
+from conftest import ENV, commit, doctor, dvc, git, make_repository, tracked_bytes
 
 RUNS = {
     "repro": ["repro"],
@@ -20,13 +21,13 @@ RUNS = {
     "temp": ["exp", "run", "--temp", "-S", "xor.seed=7"],
     "queue": ["queue", "start"],
 }
-SHORT = ("workspace", signal.SIGKILL)  # without --full; it leaves the most behind
+SHORT = ("workspace", signal.SIGKILL)  # the only case without --full: it leaves the most behind
 FOLDER = "Übung 1: 深層学習 ’naïve’ $HOME & co"
-EDIT = "a line that was never committed\n"
+EDIT = "an uncommitted line\n"
 
 
 def processes_in(folder):
-    """The processes with this current folder or one below it."""
+    """The processes whose current folder is this one or below it."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if Path(process.cwd()).is_relative_to(folder):
@@ -42,24 +43,24 @@ def pristine(tmp_path_factory):
     return folder
 
 
-def kill_at(folder, kind, how, seconds):
+def kill_at(folder, kind, signum, seconds):
     """Start a run and kill all its processes after some seconds."""
     if kind == "queue":
         dvc(folder, "exp", "run", "--queue", "-S", "xor.seed=7")
     process = subprocess.Popen(
         ["dvc", *RUNS[kind]],
         cwd=folder,
-        env=HERE,
+        env=ENV,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     time.sleep(seconds)
-    # The worker of the queue runs in a session of its own.
+    # The queue worker runs in its own session.
     groups = {process.pid, *(os.getpgid(other.pid) for other in processes_in(folder))}
     for group in groups - {os.getpgid(0)}:
         with suppress(ProcessLookupError):
-            os.killpg(group, how)
+            os.killpg(group, signum)
     process.wait(60)
 
 
@@ -72,35 +73,37 @@ def wait_until_all_have_ended(folder):
 
 
 @pytest.mark.parametrize(
-    ("kind", "how"),
+    ("kind", "signum"),
     [
-        pytest.param(kind, how, marks=[] if (kind, how) == SHORT else pytest.mark.full)
+        pytest.param(kind, signum, marks=[] if (kind, signum) == SHORT else pytest.mark.full)
         for kind in RUNS
-        for how in (signal.SIGKILL, signal.SIGTERM)
+        for signum in (signal.SIGKILL, signal.SIGTERM)
     ],
 )
-def test_a_run_killed_at_any_moment_loses_nothing(kind, how, pristine, first_run, tmp_path, full):
+def test_a_run_killed_at_a_random_moment_loses_no_data(
+    kind, signum, pristine, first_run, tmp_path, full
+):
     seconds, expected = first_run["seconds"], tracked_bytes(first_run["folder"])
     for trial in range(7 if full else 1):
-        rng = np.random.default_rng([[*RUNS].index(kind), how, trial])
+        rng = np.random.default_rng([[*RUNS].index(kind), signum, trial])
         folder = shutil.copytree(pristine, tmp_path / FOLDER)
         before = (folder / "params.yaml").read_text()
         with open(folder / "notes.md", "a") as notes:
             notes.write(EDIT)
         moment = rng.uniform(0.5, 1.2 * seconds)
-        kill_at(folder, kind, how, moment)
+        kill_at(folder, kind, signum, moment)
         wait_until_all_have_ended(folder)
 
         for lock in (folder / ".git").rglob("*.lock"):
-            os.utime(lock, (0, 0))  # the doctor leaves young ones
-        found = doctor(folder, "--fix")
-        assert found.returncode == 0, (moment, found.stdout)
+            os.utime(lock, (0, 0))  # the doctor keeps recent ones
+        report = doctor(folder, "--fix")
+        assert report.returncode == 0, (moment, report.stdout)
         assert doctor(folder).stdout == "no problems found\n"
         assert git(folder, "symbolic-ref", "--short", "HEAD") in ("main", "master")
-        if "git stash pop" in found.stdout:  # killed while DVC had stashed the edits
+        if "git stash pop" in report.stdout:  # killed while DVC had stashed the edits
             git(folder, "checkout", "--quiet", ".")
             git(folder, "stash", "pop")
-        assert (folder / "notes.md").read_text() == "notes\n" + EDIT, (moment, found.stdout)
+        assert (folder / "notes.md").read_text() == "notes\n" + EDIT, (moment, report.stdout)
 
         (folder / "params.yaml").write_text(before)
         dvc(folder, "repro", "--quiet")

@@ -1,16 +1,17 @@
-"""After a merge of branches with other parameters, `dvc repro` writes the results of the merged
-parameters."""
+"""After a merge of branches with different parameters, `dvc repro` writes the results of the merged
+parameters.
+"""
 
 import subprocess
 
 import pytest
-from conftest import HERE, commit, copy_of, dvc, git
+from conftest import ENV, commit, copy_of, dvc, git
 from test_pipeline import change
 
 
 @pytest.fixture(scope="module")
 def branches(first_run, tmp_path_factory):
-    """A repository with branches `ours` and `theirs`, both with other parameters of `surfaces`."""
+    """A repository with branches `ours` and `theirs`, with different parameters of `surfaces`."""
     folder = copy_of(first_run, tmp_path_factory.mktemp("merges") / "project")
     git(folder, "branch", "theirs")
     for branch, name, value in (("ours", "tolerance", 0.05), ("theirs", "extent", 4.0)):
@@ -32,12 +33,12 @@ def branches(first_run, tmp_path_factory):
     ],
     ids=" ".join,
 )
-def test_merged_results_are_those_of_the_merged_parameters(branches, strategy):
+def test_repro_after_a_merge_writes_the_results_of_the_merged_parameters(branches, strategy):
     git(branches, "checkout", "--quiet", "--force", "-B", "ours", "start")
     dvc(branches, "checkout", "--quiet", "--force")
     command = ["git", "merge", "--quiet", "--no-edit", *strategy, "theirs"]
-    merged = subprocess.run(command, cwd=branches, env=HERE, capture_output=True, text=True)
-    if merged.returncode:  # a conflict: the user takes one side, then runs `dvc repro`
+    merged = subprocess.run(command, cwd=branches, env=ENV, capture_output=True, text=True)
+    if merged.returncode:  # a conflict: the user accepts one side, then runs `dvc repro`
         assert "CONFLICT" in merged.stdout
         git(branches, "checkout", "--ours", "dvc.lock", "reports")
         commit(branches)

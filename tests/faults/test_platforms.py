@@ -1,10 +1,10 @@
-"""The same results with any locale and any kind of clone. (With any folder name: test_kills.)"""
+"""Locale, kind of clone and line endings change no result. test_kills covers folder names."""
 
 import os
 import subprocess
 
 import pytest
-from conftest import HERE, copy_of, dvc, git, tracked_bytes
+from conftest import ENV, copy_of, dvc, git, tracked_bytes
 from test_pipeline import STAGES, ran
 
 
@@ -14,7 +14,7 @@ def original(first_run, tmp_path_factory):
 
 
 @pytest.mark.full
-def test_a_clone_without_history_and_without_a_cache_computes_the_same(original, tmp_path):
+def test_a_shallow_clone_without_a_cache_computes_the_same_results(original, tmp_path):
     folder = tmp_path / "shallow"
     git(tmp_path, "clone", "--quiet", "--depth", "1", original.as_uri(), folder)
     assert "cnn_train" in dvc(folder, "status")
@@ -25,18 +25,18 @@ def test_a_clone_without_history_and_without_a_cache_computes_the_same(original,
 
 @pytest.mark.full
 @pytest.mark.skipif(os.name != "posix", reason="locales are set by the environment on POSIX")
-def test_a_locale_without_unicode_changes_nothing(original, tmp_path):
+def test_a_locale_without_unicode_changes_no_result(original, tmp_path):
     folder = tmp_path / "plain"
     git(tmp_path, "clone", "--quiet", original, folder)
-    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    locale = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
-        ["dvc", "repro", "--quiet"], cwd=folder, env=HERE | plain, capture_output=True, text=True
+        ["dvc", "repro", "--quiet"], cwd=folder, env=ENV | locale, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert tracked_bytes(folder) == tracked_bytes(original)
 
 
-def test_a_checkout_with_windows_line_ends_keeps_those_of_the_repository(original, tmp_path):
+def test_a_checkout_with_autocrlf_keeps_the_line_endings_of_the_repository(original, tmp_path):
     folder = tmp_path / "windows"
     git(tmp_path, "-c", "core.autocrlf=true", "clone", "--quiet", original, folder)
     code = [*folder.rglob("*.py"), folder / "params.yaml", folder / "dvc.yaml", folder / "dvc.lock"]

@@ -1,5 +1,5 @@
-"""Attacks through data and parameters fail. Those through params.yaml, weights and the page are in
-test_common, test_evaluate and test_report.
+"""Attacks through data and parameters fail. test_common, test_evaluate and test_report cover
+params.yaml, weights and the page.
 """
 
 import ast
@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import HERE, ROOT, dvc, make_repository
+from conftest import ENV, ROOT, dvc, make_repository
 
 from common.files import DamagedFileError, read_arrays
 from training.checkpoint import Checkpoint
 
 CODE = [*(ROOT / "stages").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
-# Calls that run data as code; torch.load and yaml.load have checks of their own.
+# Calls that run data as code; torch.load and yaml.load are checked separately.
 DANGEROUS = {"eval", "exec", "__import__", "system", "popen", "getoutput", "extractall"}
 MODULES = {"marshal", "shelve", "dill", "cloudpickle", "joblib", "tarfile"}
 
@@ -34,16 +34,16 @@ def calls(path):
 @pytest.mark.parametrize("path", CODE, ids=lambda path: path.stem)
 def test_no_script_runs_data_as_code_or_parameters_in_a_shell(path):
     for node, name in calls(path):
-        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        keywords = {keyword.arg: keyword.value for keyword in node.keywords}
         target = ast.unparse(node.func)
         if name in DANGEROUS and target != "self.eval":
-            assert target.endswith(".eval"), target  # a network's eval mode takes no arguments
+            assert target.endswith(".eval"), target  # Module.eval takes no arguments
             assert not node.args
-        assert "shell" not in given
+        assert "shell" not in keywords
         if target == "torch.load":
-            assert ast.unparse(given["weights_only"]) == "True"
+            assert ast.unparse(keywords["weights_only"]) == "True"
         if target in ("np.load", "numpy.load"):
-            assert ast.unparse(given["allow_pickle"]) == "False"
+            assert ast.unparse(keywords["allow_pickle"]) == "False"
         if target == "yaml.load":
             assert ast.unparse(node.args[1]) == "Loader"
     imported = {
@@ -78,11 +78,11 @@ def test_a_checkpoint_with_pickled_code_is_moved_aside(workspace, capsys):
     assert not Path("exploited").exists()
 
 
-def test_a_parameter_reaches_no_shell(tmp_path):
+def test_no_shell_executes_a_parameter(tmp_path):
     folder = make_repository(tmp_path)
     attack = "train.optimizer='$(touch exploited);`touch exploited`|touch exploited'"
     command = [sys.executable, ROOT / "tools/sweep.py", "--seeds", "2", "-S", attack]
-    done = subprocess.run(command, cwd=folder, env=HERE, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert not [*folder.rglob("exploited")]
@@ -97,8 +97,8 @@ def test_every_dependency_is_locked_by_hash():
     assert "://" not in lock
 
 
-def test_only_the_download_opens_addresses():
-    """They come from torchvision and the environment, never from data."""
+def test_only_download_mnist_opens_connections():
+    """Its addresses come from torchvision and the environment, never from data."""
     opening = {
         path.stem
         for path in CODE

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import HERE, ROOT, commit, dvc, git, make_repository
+from conftest import ENV, ROOT, commit, dvc, git, make_repository
 
-PATH = f"{HERE['PATH']}:/usr/sbin"
+PATH = f"{ENV['PATH']}:/usr/sbin"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel")
 MISSING = [name for name in PROGRAMS if not shutil.which(name, path=PATH)]
 MISSING += [] if importlib.util.find_spec("dask_jobqueue") else ["dask-jobqueue"]
@@ -43,7 +43,7 @@ NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMe
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 RealMemory=4000
 PartitionName=all Nodes=n1,n2 Default=YES
 """
-# The settings that docs/clusters.md leaves to the site.
+# Site-specific settings, which docs/clusters.md leaves open.
 LOOPBACK = {
     "DASK_JOBQUEUE__SLURM__INTERFACE": "lo",
     "DASK_JOBQUEUE__SLURM__SCHEDULER_OPTIONS": "{'dashboard_address': '127.0.0.1:0'}",
@@ -60,14 +60,14 @@ def free_ports(count):
 
 def wait_until(condition, seconds=900):
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, "timeout"
         time.sleep(0.2)
-    return found
+    return result
 
 
 def processes_in(folder):
-    """The processes with their current folder in this one."""
+    """The processes whose current folder is this one or below it."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if Path(process.cwd()).is_relative_to(folder):
@@ -76,7 +76,7 @@ def processes_in(folder):
 
 @pytest.fixture
 def slurm(tmp_path):
-    """The environment for a running Slurm with the nodes n1 and n2 of one CPU each."""
+    """The environment variables for a running Slurm with two nodes, n1 and n2, of one CPU each."""
     folder = tmp_path / "slurm"
     folder.mkdir()
     (folder / "munge.key").write_bytes(os.urandom(1024))
@@ -84,7 +84,7 @@ def slurm(tmp_path):
     host = socket.gethostname().partition(".")[0]
     configuration = CONFIGURATION.format(host=host, folder=folder, ports=free_ports(3))
     (folder / "slurm.conf").write_text(configuration)
-    environment = HERE | LOOPBACK | {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": PATH}
+    environment = ENV | LOOPBACK | {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": PATH}
     environment |= {"OMP_NUM_THREADS": "1"}
     files = ("key-file", "socket", "pid-file", "log-file", "seed-file")
     munge = [f"--{name}={folder}/munge.{name.removesuffix('-file')}" for name in files]
@@ -140,7 +140,7 @@ def experiments(folder):
     return dict(line.split() for line in lines)
 
 
-def test_a_sweep_on_slurm_completes_although_a_job_is_cancelled(slurm, tmp_path):
+def test_a_sweep_on_slurm_completes_after_a_job_is_cancelled(slurm, tmp_path):
     folder = make_repository(tmp_path / "project")
     (folder / "tools").symlink_to(ROOT / "tools")
     (folder / "slurm.py").write_text(block("python"))
@@ -160,11 +160,11 @@ def test_a_sweep_on_slurm_completes_although_a_job_is_cancelled(slurm, tmp_path)
     subprocess.run(["scancel", job], env=slurm, check=True)
     assert sweep.wait(timeout=900) == 0, output.read_text()
     assert not training.is_running()
-    found = experiments(folder)
-    assert found.keys() == {f"seed={seed}" for seed in range(1, 9)}
+    completed = experiments(folder)
+    assert completed.keys() == {f"seed={seed}" for seed in range(1, 9)}
 
-    # All eight are there with valid provenance: no cluster is needed, and nothing runs.
+    # All eight exist with valid provenance, so the sweep runs nothing and needs no cluster.
     command = ["python", "tools/sweep.py", "-S", "train.seed=range(1,9)"]
     again = slurm | {"DASK_SCHEDULER": "tcp://127.0.0.1:1"}
     subprocess.run(command, cwd=folder, env=again, check=True)
-    assert experiments(folder) == found
+    assert experiments(folder) == completed

@@ -1,5 +1,6 @@
-"""A change of a parameter or of a file under stages/ makes exactly those stages outdated that
-depend on it, judged by imports, signatures and file names."""
+"""A changed parameter or file under stages/ outdates exactly the stages that depend on it,
+according to imports, signatures and file names.
+"""
 
 import inspect
 import subprocess
@@ -25,7 +26,7 @@ PARAMETERS = [
 
 
 def readers_of(path):
-    """The stages that import a file, draw with it or quote it."""
+    """The stages that import, quote or draw with a file."""
     if path.startswith("stages/page/"):
         return {"report"}
     if path in STYLES:
@@ -44,38 +45,38 @@ def repository(first_run, tmp_path_factory):
     return copy_of(first_run, tmp_path_factory.mktemp("staleness") / "project")
 
 
-def stale(folder):
+def outdated_stages(folder):
     """The stages whose parameters or files differ from dvc.lock."""
     with Repo(str(folder)) as repo:
         return {name.rpartition(":")[2] for name in repo.status()}
 
 
-def test_every_file_belongs_to_a_stage():
+def test_every_file_has_a_reader():
     assert [path for path in FILES if not readers_of(path)] == []
 
 
 @pytest.mark.parametrize(("section", "name"), PARAMETERS)
-def test_a_parameter_makes_its_stage_and_the_page_outdated(repository, section, name):
+def test_a_changed_parameter_outdates_its_stage_and_the_page(repository, section, name):
     before = change(repository, section, name, "another value")
-    found = stale(repository)
+    outdated = outdated_stages(repository)
     (repository / "params.yaml").write_text(before)
-    assert found == {stage for stage in STAGES if section_of(stage) == section} | {"report"}
-    assert stale(repository) == set()
+    assert outdated == {stage for stage in STAGES if section_of(stage) == section} | {"report"}
+    assert outdated_stages(repository) == set()
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_a_file_makes_exactly_its_readers_outdated(repository, path):
+def test_a_changed_file_outdates_exactly_its_readers(repository, path):
     file = repository / path
     before = file.read_bytes()
     comment = {".html": b"<!-- changed -->\n", ".css": b"/* changed */\n", ".js": b"// changed\n"}
     file.write_bytes(before + comment.get(file.suffix, b"# changed\n"))
-    found = stale(repository)
+    outdated = outdated_stages(repository)
     file.write_bytes(before)
-    assert found == readers_of(path)
-    assert stale(repository) == set()
+    assert outdated == readers_of(path)
+    assert outdated_stages(repository) == set()
 
 
-def test_nothing_else_is_a_dependency():
+def test_stages_depend_on_no_other_code():
     declared = {dep for stage in STAGES.values() for dep in stage["deps"]}
     folders = {dep for dep in declared if (ROOT / dep).is_dir()}
     code = {dep for dep in declared if dep.startswith("stages/")} - folders

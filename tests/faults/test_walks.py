@@ -1,4 +1,4 @@
-"""Random walks over a user's actions on a small pipeline. No page, table or check may show a number
+"""Random walks over user actions on a small pipeline. No page, table or check may combine a number
 with parameters that did not produce it.
 """
 
@@ -12,7 +12,7 @@ from contextlib import chdir
 
 import pytest
 import yaml
-from conftest import HERE
+from conftest import ENV
 from forks import run_dvc, start_pool
 from small_pipeline import PARAMS, STAGES, formula, numbers, write_pipeline
 
@@ -25,14 +25,14 @@ WALKS = int(os.environ.get("WALKS", 40))  # with --full
 
 
 class Walk:
-    """A user's actions in a repository, and the counts of actions, accepted and refused results."""
+    """User actions in a repository, with counts of actions, and of accepted and refused results."""
 
     def __init__(self, folder, pool, seed=0):
         self.folder, self.pool, self.random = folder, pool, random.Random(seed)  # noqa: S311
         self.trace, self.counts = [], Counter()
 
     def git(self, *arguments):
-        environment = HERE | {"GIT_EDITOR": "true"}
+        environment = ENV | {"GIT_EDITOR": "true"}
         command = ["git", *arguments]
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True
@@ -110,20 +110,20 @@ class Walk:
         self.dvc("gc", "--workspace", "--force")
 
     def worktree(self):
-        place = self.folder.with_name(f"{self.folder.name}-{len(self.trace)}")
-        if self.git("worktree", "add", "--detach", "--quiet", str(place)).returncode == 0:
-            Walk(place, self.pool).dvc("repro")
-            self.check_folder(place)
+        worktree_folder = self.folder.with_name(f"{self.folder.name}-{len(self.trace)}")
+        if self.git("worktree", "add", "--detach", "--quiet", str(worktree_folder)).returncode == 0:
+            Walk(worktree_folder, self.pool).dvc("repro")
+            self.check_folder(worktree_folder)
 
     # Checks after each action, and at the end.
 
     def compare(self, kind, metrics, params):
-        """Count and compare numbers that a user sees beside parameters."""
+        """Count displayed numbers and compare them with the formula of their parameters."""
         self.counts[f"{kind} accepted"] += 1
         assert numbers(metrics) == formula(params), (kind, self.trace)
 
     def check_folder(self, folder):
-        """Compare the page, and the results that the check of the stages accepts."""
+        """Compare the page, and the results that the stages' check accepts."""
         page = folder / "reports/index.html"
         if page.exists():
             content = json.loads(page.read_text())
@@ -176,7 +176,7 @@ def pool():
 
 @pytest.fixture(scope="module")
 def pipeline(pool, tmp_path_factory):
-    """A repository of the small pipeline, with committed results."""
+    """A repository of the small pipeline with committed results."""
     folder = tmp_path_factory.mktemp("walks") / "pipeline"
     write_pipeline(folder)
     walk = Walk(folder, pool)
@@ -189,7 +189,7 @@ def pipeline(pool, tmp_path_factory):
 
 
 def walk(pipeline, folder, pool, seed):
-    """Ten random actions in a copy of the pipeline."""
+    """Take ten random actions in a copy of the pipeline."""
     shutil.copytree(pipeline, folder / "walk", symlinks=True)
     walk = Walk(folder / "walk", pool, seed)
     walk.take(10)
@@ -207,7 +207,7 @@ def test_no_number_is_shown_with_parameters_that_did_not_produce_it(pipeline, tm
 
 
 @pytest.mark.slow
-def test_a_page_of_unchecked_stages_is_detected(pipeline, tmp_path, pool):
+def test_a_missing_check_for_stale_results_is_detected(pipeline, tmp_path, pool):
     """Without the check, the page shows a frozen stage's numbers with edited parameters."""
     unchecked = shutil.copytree(pipeline, tmp_path / "unchecked", symlinks=True)
     with open(unchecked / "stages/common/stage.py", "a") as code:

@@ -1,4 +1,4 @@
-"""A full disk and read-only folders give one line, and the existing files stay."""
+"""A full disk and read-only folders are reported in one line, and existing files are kept."""
 
 import os
 import re
@@ -20,7 +20,7 @@ def outputs_of(stage):
     return [path_of(output) for outputs in kinds for output in outputs]
 
 
-OUTPUTS = [  # one of each stage without --full
+OUTPUTS = [  # the first output of each stage; all with --full
     pytest.param(stage, output, marks=[pytest.mark.full] if k else [])
     for stage in STAGES
     for k, output in enumerate(outputs_of(stage))
@@ -41,7 +41,7 @@ def project(results):
 
 
 def start_stage(stage, wrapper=(), **options):
-    """Run a stage in a process of its own."""
+    """Run a stage in its own process."""
     command = [*wrapper, sys.executable, ROOT / f"stages/{stage}.py"]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
@@ -52,12 +52,12 @@ def file_in(path):
     return next(file for file in sorted(path.iterdir())) if path.is_dir() else path
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(("stage", "output"), OUTPUTS)
-def test_a_full_disk_gives_one_line_and_the_old_file_stays(
+def test_a_full_disk_is_reported_in_one_line_and_the_old_file_is_kept(
     project, written, capsys, monkeypatch, stage, output
 ):
-    monkeypatch.setattr("common.stage.refuse_links", lambda: None)  # the test uses one
+    monkeypatch.setattr("common.stage.refuse_links", lambda: None)  # the test writes through one
     path = file_in(output)
     before = outputs(written)
     path.with_name(f".{path.name}.part").symlink_to("/dev/full")
@@ -69,7 +69,7 @@ def test_a_full_disk_gives_one_line_and_the_old_file_stays(
     # cnn_train deletes an earlier run's results before it replaces the curves.
     deleted = {*outputs_of(stage)} - {CURVES} if stage == "cnn_train" else set()
     assert after.keys() | deleted == before.keys() | deleted
-    # download_mnist replaces the synthetic images by scikit-learn's.
+    # download_mnist replaces the synthetic images with scikit-learn's.
     others = (before.keys() - outputs_of(stage) | {path.as_posix()}) - deleted
     assert {name: after[name] for name in others} == {name: before[name] for name in others}
 
@@ -78,7 +78,9 @@ def test_a_full_disk_gives_one_line_and_the_old_file_stays(
     UNPRIVILEGED != [] and shutil.which("setpriv") is None, reason="root can write anywhere"
 )
 @pytest.mark.parametrize(("stage", "output"), OUTPUTS)
-def test_a_read_only_folder_gives_one_line_and_the_old_file_stays(project, written, stage, output):
+def test_a_read_only_folder_is_reported_in_one_line_and_the_old_file_is_kept(
+    project, written, stage, output
+):
     path = file_in(output)
     before = written()[path.as_posix()]
     path.parent.chmod(0o500)

@@ -25,8 +25,8 @@ function niceTicks(low, high, count = 4) {
  */
 
 /**
- * Make a line chart inside `host`. Returns a function that draws its data, again and again. The
- * cursor follows the pointer and the arrow keys; the legend shows the values under it.
+ * Make a line chart inside `host`. Returns a function that draws it with new data. The cursor
+ * follows the pointer and the arrow keys; the legend shows the values under it.
  * @param {HTMLElement} host
  * @returns {(chart: Chart) => void}
  */

@@ -1,8 +1,8 @@
-// Gradient descent of one neuron from any point, under both losses at once.
+// Gradient descent of one neuron from any point, on both losses.
 
 /**
- * The line of a path on the surface up to a step, and which of its points are steps. A step too
- * short to see is left out, a long one is divided, so the line lies on the surface.
+ * A path on the surface up to a step, as a polyline, and the indices of its points that are steps.
+ * Steps too short to see are skipped; long ones are subdivided, so the line lies on the surface.
  * @param {number[]} path z after 0, 1, … steps @param {[number, number]} start weight and bias
  */
 function tracePath(path, count, [w, b]) {
@@ -41,14 +41,14 @@ function sampleOutputs(path) {
     ce: { name: "Cross-entropy", colour: "--ce" },
     l2: { name: "L2", colour: "--l2" },
   };
-  /** z after 0, 1, … steps under each loss. @type {Record<string, number[]>} */
+  /** z after 0, 1, … steps on each loss. @type {Record<string, number[]>} */
   const paths = {};
   const formatSteps = (count) => `${formatCount(count)} ${count === 1 ? "step" : "steps"}`;
   const lr = () => Number((10 ** rate.value).toPrecision(3));
   const longest = () => Math.max(...Object.values(paths).map((path) => path.length - 1));
   /** The progress slider has a logarithmic scale of steps. */
   const shownSteps = () => Math.round(Math.expm1(progress.value * Math.log1p(longest())));
-  const hasArrived = (z) => Math.abs(sigmoid(z) - Number(target.value)) <= tolerance;
+  const hasConverged = (z) => Math.abs(sigmoid(z) - Number(target.value)) <= tolerance;
 
   /** Show both descents after the chosen number of steps. */
   function showProgress() {
@@ -62,7 +62,7 @@ function sampleOutputs(path) {
       scene.paths[loss] = scene.paths[`${loss}_grad`] = [line];
       scene.paths.sigmoid.push({ ...line, label: "" });
       const z = path[count];
-      const state = hasArrived(z) ? " ✓" : count === steps ? " ✗" : "";
+      const state = hasConverged(z) ? " ✓" : count === steps ? " ✗" : "";
       const value = FIELDS[loss](z, Number(target.value));
       const cells = [name, formatCount(count) + state, sigmoid(z).toFixed(4), value.toFixed(4)];
       const { cells: row } = document.querySelector(`tr[data-loss=${loss}]`);
@@ -84,7 +84,7 @@ function sampleOutputs(path) {
     });
   }
 
-  /** Run both descents from the chosen point and show where they end. */
+  /** Run both descents from the selected point and show where they end. */
   function restart() {
     stop();
     scene.target = Number(target.value);
@@ -93,7 +93,7 @@ function sampleOutputs(path) {
     const ends = Object.entries(LOSSES).map(([loss, { name }]) => {
       paths[loss] = descend(loss, Number(weight.value) + Number(bias.value), settings);
       const count = formatSteps(paths[loss].length - 1);
-      return hasArrived(paths[loss].at(-1)) ? `${name} arrives after ${count}` : `${name} has not arrived after ${count}`;
+      return hasConverged(paths[loss].at(-1)) ? `${name} converges after ${count}` : `${name} has not converged after ${count}`;
     });
     arrival.textContent = `${ends.join("; ")}.`;
     for (const input of [weight, bias, target]) showValue(input, round(Number(input.value)));

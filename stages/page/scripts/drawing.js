@@ -20,7 +20,7 @@ function readInk(pen) {
 }
 
 /**
- * Average the ink over 28 × 28 square cells, whose edges may lie between pixels or outside the canvas.
+ * Average the ink over 28 × 28 square cells. Their edges may lie between pixels or outside the canvas.
  * @param {Float32Array} ink (size, size) @param {number} size
  * @param {{left: number, top: number, side: number}} cells of the first cell, in pixels
  */
@@ -51,7 +51,7 @@ function averageCells(ink, size, { left, top, side }) {
 
 /**
  * The cells of MNIST's normalisation: the larger side of the drawing covers 20 cells, and its centre
- * of mass lies in the middle of the 28 × 28.
+ * of mass is the centre of the grid.
  * @param {Float32Array} ink (size, size) @param {number} size
  */
 function locateDrawing(ink, size) {
@@ -87,7 +87,7 @@ function locateDrawing(ink, size) {
 
   const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
-  /** Classify the pad's image and announce the outputs to the maps. */
+  /** Classify the pad's image and send all outputs to the feature maps. */
   function classify() {
     const ink = readInk(pen);
     const whole = { left: 0, top: 0, side: size / 28 };
@@ -119,7 +119,7 @@ function locateDrawing(ink, size) {
     });
   }
 
-  /** Dark ink on a light pixel, 28 × 28. */
+  /** Draw a 28 × 28 image, dark on light. */
   function paintDigit(canvas, pixels) {
     const image = new ImageData(28, 28);
     pixels.forEach((pixel, k) => (image.data[4 * k + 3] = Math.round(pixel)));
@@ -146,7 +146,7 @@ function locateDrawing(ink, size) {
     classify();
   }
 
-  let last = null; // where the pen was
+  let last = null; // previous pen position
   const where = (event) => {
     const box = board.getBoundingClientRect();
     return [((event.clientX - box.left) / box.width) * size, ((event.clientY - box.top) / box.height) * size];

@@ -1,4 +1,4 @@
-// How one value of a layer is computed from the layer before it.
+// How one value of a layer is computed from the previous layer.
 
 /** The layer before each layer. */
 const SOURCES = {
@@ -37,7 +37,7 @@ function cutPatch(output, size, channel, top, left, side) {
 /**
  * How a layer computes one value of its output: the patch and kernel of every input channel, the
  * sum of their products, the bias. A pooling layer's kernel is ¼ for its own channel; a linear
- * layer's patches are whole maps; a ReLU is explained together with the layer before it.
+ * layer's patches are whole maps; a ReLU is explained together with the previous layer.
  * @param {Outputs} outputs @param {string} layer @param {number} channel @param {number} y @param {number} x
  */
 function explain(outputs, layer, channel, y, x) {

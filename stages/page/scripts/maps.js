@@ -15,7 +15,7 @@
     ]),
   );
 
-  /** Colour of a value: viridis for values from 0 on, blue and red if some are negative. */
+  /** Colour of a value: viridis, or blue to red if some values are negative. */
   function makeShade(values, signed = values.some((value) => value < 0)) {
     const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
     const colours = palettes[signed ? "coolwarm" : "viridis"];
@@ -25,7 +25,7 @@
     };
   }
 
-  const tile = document.createElement("canvas"); // one map at its own size
+  const tile = document.createElement("canvas"); // one map at its original size
   function paintMap(pen, values, size, c, shade, x, y, side) {
     tile.width = tile.height = size;
     const image = new ImageData(size, size);
@@ -39,7 +39,7 @@
 
   const columnsOf = (channels) => Math.min(channels, grid.clientWidth < 600 ? 8 : 16);
 
-  /** All maps of the layer. */
+  /** Draw all maps of the layer. */
   function paintGrid(shade) {
     const { channels, size } = mapShape(layer.value);
     const columns = columnsOf(channels);
@@ -61,7 +61,7 @@
     grid.cell = cell;
   }
 
-  /** One map at a large scale, with a box around some of its pixels. */
+  /** Draw one enlarged map with a box around some of its pixels. */
   function paintLarge(canvas, values, size, c, shade, box) {
     const side = canvas.width / size;
     const pen = canvas.getContext("2d");
@@ -75,7 +75,7 @@
     }
   }
 
-  /** A square table of numbers on their colours. */
+  /** A square table of numbers, coloured by value. */
   function fillTable(id, values, shade) {
     const side = Math.sqrt(values.length);
     const rows = Array.from({ length: side }, (_, y) => {

@@ -5,7 +5,7 @@
  * @typedef {Record<string, Float32Array>} Outputs  name of a layer to its output, channel by channel
  */
 
-/** Bytes of a base64 text. @param {string} text */
+/** Decode base64 to bytes. @param {string} text */
 function decodeBytes(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
@@ -41,8 +41,8 @@ function unpackNetwork(packed) {
 }
 
 /**
- * A convolution's weight in the order of convolve's reads, [outputs / 4][tap][4], and as float64,
- * which saves a conversion for every product.
+ * A convolution's weight in the order in which convolve reads it, [outputs / 4][tap][4], as float64
+ * to avoid a conversion for every product.
  * @param {Float32Array} weight @param {number[]} shape
  */
 function interleave(weight, [, ...kernel]) {
@@ -55,7 +55,7 @@ function interleave(weight, [, ...kernel]) {
 
 /** Each channel with a border of zeros. @param {Float32Array} input @param {number} size @param {number} border */
 function pad(input, size, border) {
-  const wide = size + 2 * border + 1; // one column more: columns are computed in pairs
+  const wide = size + 2 * border + 1; // one extra column, because columns are computed in pairs
   const channels = input.length / (size * size);
   const padded = new Float64Array(channels * wide * wide);
   for (let c = 0; c < channels; c += 1) {
@@ -69,7 +69,7 @@ function pad(input, size, border) {
 
 /**
  * Convolution with same padding, (channels, size, size) to (outputs, size, size). Four outputs and
- * two columns are computed together, so each number read serves several products.
+ * two columns are computed together, so each loaded value is used in several products.
  * @param {Float32Array} input @param {Layer} layer @param {number} size
  */
 function convolve(input, { bias, shape, interleaved }, size) {

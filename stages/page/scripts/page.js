@@ -1,4 +1,4 @@
-// What all scripts share: the page's data, small helpers, and the page's own behaviour.
+// Code shared by all scripts: the page's data, helpers, and behaviour of the whole page.
 "use strict";
 
 /** Data of the page by subject: surfaces, network, history, xor. */
@@ -27,11 +27,11 @@ function showValue(input, text) {
 }
 
 /**
- * Let a button start and pause an animation. Returns a function that stops it.
+ * Make a button start and pause an animation. Returns a function that stops it.
  * @param {HTMLButtonElement} button
  * @param {{start?: () => void, advance: (milliseconds: number) => boolean, status?: Element}} animation
- *   `advance` draws the next frame and returns whether it was the last one; with reduced motion it
- *   gets infinitely many milliseconds. `status` is silent for screen readers while frames change it.
+ *   `advance` draws the next frame and returns whether it was the last one; with reduced motion its
+ *   argument is Infinity. Screen readers ignore `status` while the animation runs.
  */
 function makePlayer(button, { start = () => {}, advance, status }) {
   const name = button.textContent;
@@ -60,7 +60,7 @@ function makePlayer(button, { start = () => {}, advance, status }) {
 }
 
 {
-  /** Make each box that is wider than the screen scroll by keyboard too. */
+  /** Make boxes wider than the screen scrollable by keyboard. */
   const reachScrollers = () => {
     for (const box of document.querySelectorAll(".scroll, math[display=block], pre")) {
       const label = box.localName === "div" ? { role: "group", "aria-label": "Scrolls sideways" } : {};

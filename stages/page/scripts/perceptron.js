@@ -80,14 +80,14 @@ function torchRandom(seed) {
   };
 }
 
-/** `count` numbers as in the stage: uniform in ±1/√2, rounded to float32. */
+/** `count` random numbers as in the stage: uniform in ±1/√2, rounded to float32. */
 const drawUniform = (random, count) =>
   Float32Array.from({ length: count }, () => (random() * 2 - 1) / Math.SQRT2);
 
 /** The parameters of two nn.Linear layers after torch.manual_seed(seed). */
 const oneStart = (seed) => Float64Array.from(drawUniform(torchRandom(seed), 9));
 
-/** Numbers `from` to `to` of the study's random starts. The stage draws all W, then all b, v and c. */
+/** Random starts `from` to `to` - 1 of the stage, which draws all W, then all b, v and c. */
 function randomStarts(starts, seed, from, to) {
   const random = torchRandom(seed);
   const drawn = [4, 2, 2, 1].map((size) => [size, drawUniform(random, starts * size)]);

@@ -29,7 +29,7 @@ const shades = document.createElement("canvas");
 
 /**
  * Draw the square from (low, low) to (high, high): σ(logit) as colour, the line where it is ½, and
- * XOR's four points. With `axes`, the points and the axes have names.
+ * XOR's four points. With `axes`, the points and axes are labelled.
  * @param {HTMLCanvasElement} canvas
  * @param {{low: number, high: number, logit: (x: number, y: number) => number, points: [number, number][], axes?: [string, string]}} plane
  */
@@ -59,7 +59,7 @@ function drawPlane(canvas, { low, high, logit, points, axes }) {
     const output = sigmoid(values[k]);
     const colour = rgb[output > 0.5 ? 1 : 0];
     for (let c = 0; c < 3; c += 1) image.data[4 * k + c] = colour[c];
-    image.data[4 * k + 3] = 30 + 220 * Math.abs(output - 0.5); // opacity grows with certainty
+    image.data[4 * k + 3] = 30 + 220 * Math.abs(output - 0.5); // opacity grows with confidence
   }
   shades.getContext("2d").putImageData(image, 0, 0);
   pen.drawImage(shades, left, top, side, side);
@@ -98,10 +98,10 @@ function drawPlane(canvas, { low, high, logit, points, axes }) {
     pen.fillStyle = halo ? ink : look.color;
     pen.fillText(text, x, y);
   };
-  const labels = []; // each one goes above its point or below it, where there is room
+  const labels = []; // each above or below its point, wherever it fits
   places.forEach(([px, py], k) => {
     const near = places.map(([x, y]) => Math.hypot(x - px, y - py) < 22);
-    if (near.indexOf(true) < k) return; // labelled together with a point at the same place
+    if (near.indexOf(true) < k) return; // shares the label of a point at the same position
     const text = XOR_INPUTS.filter((_, other) => near[other]).map(([a, b]) => `(${a}, ${b})`).join(" ");
     const half = pen.measureText(text).width / 2;
     const x = Math.min(left + side - half - 4, Math.max(left + half + 4, px));

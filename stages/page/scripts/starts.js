@@ -1,10 +1,10 @@
-// Sixty-four random starts of the study at once, each a small hidden plane.
+// Random starts trained together, each shown as a small hidden plane.
 {
   const list = document.getElementById("starts");
   const button = document.getElementById("starts-run");
   const [status, loaded] = ["starts-status", "starts-loaded"].map((id) => document.getElementById(id));
   const count = Math.min(64, data.xor.starts);
-  let first = 0; // number of the first start shown
+  let first = 0; // index of the first start shown
   let step = 0;
   /** @type {Float64Array[]} */ let networks = [];
   button.textContent = `Train ${count} starts`;
@@ -23,13 +23,13 @@
     return { label, radio, canvas };
   });
 
-  /** Draw all networks, mark the solved ones, and at the end name the level of the others. */
+  /** Draw all networks and mark the solved ones; after the last step mark the level of the others. */
   function draw() {
     const { tanh, steps } = xorSettings;
     const tally = new Map();
     let solved = 0;
     networks.forEach((p, k) => drawPlane(cells[k].canvas, describeHidden(p, tanh)));
-    networks.forEach((p, k) => { // after all planes, because each new mark invalidates the layout
+    networks.forEach((p, k) => { // after drawing all planes, because each new mark invalidates the layout
       const { label, radio } = cells[k];
       const isSolved = countCorrect(p, tanh) === 4;
       solved += isSolved;
@@ -57,7 +57,7 @@
       if (step === xorSettings.steps) restart();
       position = step;
     },
-    advance(milliseconds) { // all in five seconds; a frame trains no longer than the last one took
+    advance(milliseconds) { // five seconds in total; a frame trains at most as long as the previous frame took
       const { lr, tanh, steps } = xorSettings;
       position = Math.min(steps, position + (milliseconds * steps) / 5000);
       const until = performance.now() + Math.min(200, Math.max(20, milliseconds));

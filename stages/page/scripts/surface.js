@@ -1,5 +1,5 @@
 // One field of the neuron as a surface over weight and bias, drawn on a canvas.
-// The box around it: weight and bias from -1 to 1, the field from -0.6 to 0.6.
+// It lies in a box: weight and bias from -1 to 1, the field from -0.6 to 0.6.
 
 const COMPARED = { l2: "ce", ce: "l2", l2_grad: "ce_grad", ce_grad: "l2_grad" };
 const dot = (p, q) => p[0] * q[0] + p[1] * q[1] + p[2] * q[2];
@@ -20,7 +20,7 @@ function makeCamera({ turn, tilt }) {
   };
 }
 
-/** A function from a point of the box to pixels, with a little perspective. */
+/** Return a function from a point of the box to pixels, with slight perspective. */
 function makeProjection({ right, up, toward }, width, height) {
   const rise = Math.SQRT2 * toward[2] + 0.6 * up[2]; // half of the box's height on the screen
   const scale = Math.min((width - 54) / 2.85, (height - 44) / (2.1 * rise));
@@ -39,7 +39,7 @@ function makeScale(name, { target, sameScale }) {
   const signed = name.endsWith("grad");
   const colours = data.surfaces.colours[signed ? "coolwarm" : "viridis"];
   const largest = Math.max(-low, high);
-  const darkest = darkMode.matches ? 0.22 : 0; // the darkest viridis vanishes on a dark page
+  const darkest = darkMode.matches ? 0.22 : 0; // the darkest viridis colours are invisible on a dark page
   const shade = (value) =>
     signed ? (value / largest + 1) / 2 : darkest + ((1 - darkest) * (value - low)) / (high - low);
   return {
@@ -49,7 +49,7 @@ function makeScale(name, { target, sameScale }) {
   };
 }
 
-/** The surface as triangles, the farthest first. Each has three corners and a colour. */
+/** The surface as triangles, farthest first. Each has three corners and a colour. */
 function makeFaces(field, { rise, colour }, project, toward, target) {
   const { extent, points: n } = data.surfaces;
   const axis = Array.from({ length: n }, (_, k) => (2 * k) / (n - 1) - 1);
@@ -79,7 +79,7 @@ function paintFaces(pen, faces) {
     pen.beginPath();
     for (const { at } of face) pen.lineTo(at[0], at[1]);
     pen.closePath();
-    pen.fillStyle = pen.strokeStyle = colour; // the stroke closes the hairlines between faces
+    pen.fillStyle = pen.strokeStyle = colour; // the stroke covers hairline gaps between faces
     pen.fill();
     pen.stroke();
   }
@@ -114,7 +114,7 @@ function drawAxes(pen, project, front, { ticks, rise }, right, narrow) {
   let last = Infinity;
   for (const value of ticks) {
     const [x, y] = project([w, b, rise(value)]);
-    if (last - y < 10) continue; // seen from above, the axis is short
+    if (last - y < 10) continue; // the axis is too short when seen from above
     last = y;
     pen.fillRect(x - 4, y - 0.5, 4, 1);
     pen.fillText(round(value), x - 6, y);
@@ -139,8 +139,8 @@ function drawAxes(pen, project, front, { ticks, rise }, right, narrow) {
 }
 
 /**
- * Draw a field over weight and bias. Returns what paths on it and clicks need, or null while the
- * canvas is hidden: the picture, the faces, a projection of (w, b), and a test for hidden points.
+ * Draw a field over weight and bias. Returns null while the canvas is hidden, else the data for
+ * paths and clicks: the picture, the faces, a projection of (w, b), and a test for hidden points.
  * @param {HTMLCanvasElement} canvas @param {View} view
  */
 function drawSurface(canvas, view) {
@@ -171,7 +171,7 @@ function drawSurface(canvas, view) {
 
   const heightAt = (w, b) => scale.rise(FIELDS[name](w + b, view.target));
   const lift = ([w, b]) => [w / extent, b / extent, heightAt(w, b)];
-  /** Whether the surface covers one of its points: whether the line to the eye passes below it. */
+  /** Whether the surface hides one of its points: the line of sight to the camera passes below it. */
   const isHidden = (point) =>
     Array.from({ length: 24 }, (_, k) => 0.02 + 0.12 * k).some((far) => {
       const [w, b, z] = lift(point).map((value, k) => value + far * toward[k]);

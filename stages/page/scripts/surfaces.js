@@ -1,7 +1,7 @@
-// All surfaces together: turning them, picking a point, and descent paths on them.
+// All surfaces: rotation, selection of a point, and descent paths.
 
 /**
- * What the surfaces show. `paths` holds, per field, lines of (w, b) with a colour and a label.
+ * The state shown on all surfaces. `paths` holds, per field, lines of (w, b) with a colour and a label.
  * @type {{target: number, sameScale: boolean, pick: (w: number, b: number) => void,
  *   paths: Record<string, {colour: string, points: [number, number][], stops: number[], label: string}[]>}}
  */
@@ -18,7 +18,7 @@ function markPoint(pen, [x, y], radius, fill, rim) {
   pen.stroke();
 }
 
-/** One path with a dot for each step that is far enough from the last dot; hidden parts are faint. */
+/** Draw a path with a dot for each step far enough from the previous dot; hidden parts are faint. */
 function drawPath(pen, { project, isHidden, font }, { points, stops, label }, { fill, ink, card }, width) {
   const line = points
     .filter((point) => Math.max(...point.map(Math.abs)) <= data.surfaces.extent * 1.001)
@@ -57,7 +57,7 @@ function drawPath(pen, { project, isHidden, font }, { points, stops, label }, { 
   pen.fillText(label, x, y - 7);
 }
 
-/** Weight and bias at a place on the canvas: on the nearest face there, or null. */
+/** Weight and bias at a point of the canvas, on the nearest face; null if there is none. */
 function findPoint(faces, x, y) {
   for (const { face } of faces.toReversed()) {
     const [[x0, y0], [x1, y1], [x2, y2]] = face.map(({ at }) => at);
@@ -71,7 +71,7 @@ function findPoint(faces, x, y) {
   return null;
 }
 
-/** Draw all surfaces in the next frame, or only their paths where nothing else changed. */
+/** Redraw all surfaces in the next frame, or only their paths if nothing else changed. */
 let drawSurfaces;
 let drawPaths;
 {
@@ -79,7 +79,7 @@ let drawPaths;
   const visible = new Set(); // canvases on the screen or next to it
   const drawn = new Map(); // canvas to the result of drawSurface
 
-  /** The picture of a surface with its paths. */
+  /** Draw a surface with its paths. */
   function showPaths(canvas) {
     const surface = drawn.get(canvas);
     if (!surface) return;
@@ -116,8 +116,8 @@ let drawPaths;
   const watcher = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) visible[isIntersecting ? "add" : "delete"](target);
     drawSurfaces();
-  }, { rootMargin: "100%" }); // a screen ahead
-  let from = null; // the pointer's last place and the length of its way
+  }, { rootMargin: "100%" }); // one screen in advance
+  let from = null; // the pointer's last position and the distance it has moved
   for (const canvas of document.querySelectorAll("canvas[data-field]")) {
     watcher.observe(canvas);
     canvas.addEventListener("pointerdown", (event) => {
@@ -130,7 +130,7 @@ let drawPaths;
       from = { x: event.clientX, y: event.clientY, moved: from.moved + Math.abs(dx) + Math.abs(dy) };
       if (from.moved < 5) return; // a click
       turn.value = ((Number(turn.value) - dx / 2 + 540) % 360) - 180;
-      tilt.value = Number(tilt.value) + dy / 2; // the input keeps it in its range
+      tilt.value = Number(tilt.value) + dy / 2; // the input clamps it to its range
       drawSurfaces();
     });
     canvas.addEventListener("pointerup", (event) => {

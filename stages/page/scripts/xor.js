@@ -1,4 +1,4 @@
-// XOR, trained in the page: a single start step by step.
+// XOR trained in the page, step by step from a single start.
 
 /** Losses at which gradient descent on XOR stalls. */
 const LEVELS = [
@@ -15,7 +15,7 @@ function describeHidden(p, tanh) {
   return { low: -high, high, points, logit: (h1, h2) => p[6] * h1 + p[7] * h2 + p[8] };
 }
 
-/** Settings that the single run and the random starts share, and callbacks that follow changes. */
+/** Settings shared by the single run and the random starts, and callbacks for changes. */
 const xorSettings = { lr: data.xor.lr, tanh: true, steps: data.xor.steps, changed: [] };
 
 /** Load another network into the single run. @type {(name: string, parameters: Parameters) => void} */

@@ -1,4 +1,4 @@
-"""`make why` against what `dvc repro` then does, in a small pipeline after random actions."""
+"""`make why` predicts what `dvc repro` runs in a small pipeline after random actions."""
 
 import logging
 import random
@@ -12,7 +12,7 @@ from dvc.repo import Repo
 
 from why import FAILS, OUTDATED, RESTORED, UNCHANGED, UNSURE, plan
 
-# Name to inputs and outputs: data for the cache, and metrics and a page for Git.
+# Name to inputs and outputs. DVC caches *.out; Git tracks *.json and *.html.
 STAGES = {
     "a": ([], ["a.out", "a.json"]),
     "b": (["a.out"], ["b.out", "b.json"]),
@@ -24,7 +24,7 @@ OUTPUTS = [path for _, writes in STAGES.values() for path in writes]
 
 
 def write_script(name):
-    """A stage that writes its inputs and half of its parameter: two values give one result."""
+    """A stage that writes its inputs and half of its parameter: two values give the same result."""
     reads, writes = STAGES[name]
     value = f"$(($(sed -n 's/^{name}: //p' params.yaml) / 2))"
     script = f"for file in {' '.join(writes)}; do cat /dev/null {' '.join(reads)} > $file; "
@@ -33,7 +33,7 @@ def write_script(name):
 
 @pytest.fixture
 def pipeline(tmp_path, monkeypatch):
-    """Five stages in an empty repository, as the current folder."""
+    """The current folder: a repository with five stages and no results."""
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "--quiet"], check=True)
     Repo.init().close()
@@ -115,7 +115,7 @@ ALLOWED = {
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 40))]
 )
-def test_dvc_does_what_was_predicted(pipeline, caplog, seed):
+def test_dvc_repro_does_what_make_why_predicts(pipeline, caplog, seed):
     rng = random.Random(seed)  # noqa: S311
     for _ in range(6):
         for action in rng.choices(ACTIONS, k=rng.randrange(1, 4)):
@@ -132,6 +132,6 @@ def test_dvc_does_what_was_predicted(pipeline, caplog, seed):
             if verdict == FAILS:  # the stages after it were not reached
                 (pipeline / f"{name}.sh").write_text(write_script(name))
                 break
-            said = "\n".join(text for text in caplog.messages if f"tage '{name}'" in text)
-            (happened,) = (event for text, event in EVENTS.items() if text in said)
-            assert happened in ALLOWED[verdict], (name, verdict, said)
+            log = "\n".join(text for text in caplog.messages if f"tage '{name}'" in text)
+            (event,) = (event for text, event in EVENTS.items() if text in log)
+            assert event in ALLOWED[verdict], (name, verdict, log)
