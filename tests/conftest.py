@@ -78,7 +78,13 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Select tests/faults and full tests with --full, all but full tests without it."""
+    """Select tests/faults and full tests with --full, all but full tests without it.
+
+    All tests in tests/faults are slow.
+    """
+    for item in items:
+        if item.path.parent.name == "faults":
+            item.add_marker("slow")
     full = [item for item in items if item.get_closest_marker("full")]
     kept = [item for item in items if item not in full]
     if config.getoption("--full"):

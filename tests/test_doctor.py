@@ -12,6 +12,8 @@ from conftest import ENV, commit, copy_of, doctor, dvc, git, make_repository
 
 from internals import processes
 
+pytestmark = pytest.mark.slow
+
 HEALTHY = "no problems found\n"
 
 

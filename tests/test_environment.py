@@ -13,6 +13,8 @@ from base64 import urlsafe_b64encode
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 # The stub hangs or fails if the lock file contains this comment.
 UV = """import sys, time
 def main():

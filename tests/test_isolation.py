@@ -8,6 +8,8 @@ import sys
 import pytest
 from conftest import ENV, ROOT, commit, doctor, git, make_repository
 
+pytestmark = pytest.mark.slow
+
 # Variables that the Makefile removes.
 CLEARED = {
     "CDPATH": "/tmp",  # noqa: S108

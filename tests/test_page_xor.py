@@ -11,7 +11,10 @@ from playwright.sync_api import expect
 import xor_train
 from common.files import read_arrays
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed"),
+]
 
 
 @pytest.mark.parametrize("tanh", [True, False])

@@ -61,6 +61,7 @@ def test_results_of_other_parameters_are_refused_in_one_line(
     assert written() == before
 
 
+@pytest.mark.slow
 def test_results_of_another_network_or_other_images_are_refused(results, capsys):
     change_parameter("train", "seed", 1)
     assert run_stage("cnn_train") == 0

@@ -344,6 +344,7 @@ def test_a_training_run_killed_at_random_moments_ends_with_the_same_bytes(
     assert [*CHECKPOINTS.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_a_rerun_after_an_interruption_in_the_last_step_writes_every_result(
     images, written, monkeypatch
 ):
@@ -386,6 +387,7 @@ def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
     assert len(rows) >= 2
 
 
+@pytest.mark.slow
 def test_training_restarts_after_a_damaged_or_foreign_checkpoint(
     images, written, capsys, monkeypatch
 ):

@@ -59,6 +59,7 @@ def edit(name, old, new):
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "file", "old", "new", "metric"), MUTATIONS)
 def test_a_wrong_constant_is_outside_its_tolerance(stage, file, old, new, metric, project):
     committed = read_results()
