@@ -203,6 +203,7 @@ def page_file(repository):
     return repository / "reports/compare.html"
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_the_page_needs_no_network_and_fits_the_screen(open_page, page_file, width, scheme):
@@ -216,6 +217,7 @@ def test_the_page_needs_no_network_and_fits_the_screen(open_page, page_file, wid
     assert [f"{rule['id']}: {rule['help']}" for rule in violations] == []
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_column_sorts_the_table_in_both_directions(open_page, page_file):
     page = open_page(file=page_file)
@@ -233,6 +235,7 @@ def test_a_column_sorts_the_table_in_both_directions(open_page, page_file):
         assert cells[0] != cells[-1]
 
 
+@pytest.mark.slow
 @needs_browser
 def test_at_most_six_runs_have_a_colour_each_a_different_one(open_page, page_file):
     page = open_page(file=page_file)
@@ -252,6 +255,7 @@ def test_at_most_six_runs_have_a_colour_each_a_different_one(open_page, page_fil
     assert name in page.locator("#accuracy .legend").inner_text()
 
 
+@pytest.mark.slow
 @needs_browser
 def test_charts_show_values_on_hover_and_by_keyboard(open_page, page_file):
     page = open_page(file=page_file)
@@ -275,6 +279,7 @@ def test_charts_show_values_on_hover_and_by_keyboard(open_page, page_file):
     assert ": train.lr 0." in points.locator(".legend").inner_text()
 
 
+@pytest.mark.slow
 @needs_browser
 def test_images_with_different_predictions_are_shown_with_both(open_page, page_file):
     page = open_page(file=page_file)
@@ -290,6 +295,7 @@ def test_images_with_different_predictions_are_shown_with_both(open_page, page_f
     assert images.count() == 0
 
 
+@pytest.mark.slow
 @needs_browser
 def test_image_numbers_replace_missing_test_images(open_page, computed, tmp_path):
     folder = commit_results(computed, tmp_path / "project")

@@ -33,6 +33,7 @@ def classify(page, images):
     return np.array(page.evaluate(CLASSIFY, b64encode(images.tobytes()).decode()))
 
 
+@pytest.mark.slow
 def test_every_layer_output_agrees_with_pytorch(open_page, page_path):
     folder = page_path.parent.parent
     model = DigitClassification().eval()
@@ -99,6 +100,7 @@ EXPLAIN_ALL = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_the_explanation_of_a_pixel_sums_to_its_value(open_page):
     differences = open_page().evaluate(EXPLAIN_ALL)
     assert len(differences) == 12

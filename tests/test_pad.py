@@ -29,6 +29,7 @@ def probabilities(page):
     return page.evaluate(PERCENT)
 
 
+@pytest.mark.slow
 def test_the_probabilities_update_while_the_mouse_draws(open_page):
     page = open_page()
     page.locator("#clear").click()

@@ -27,6 +27,7 @@ def test_the_page_fits_the_screen_without_requests_or_errors(open_page, width, s
     assert page.messages == []
 
 
+@pytest.mark.slow
 def test_the_page_is_short_on_a_phone_and_its_explanations_open_on_tap(open_page):
     page = open_page(390, has_touch=True)
     assert page.evaluate("document.documentElement.scrollHeight") <= 14 * 844
