@@ -201,7 +201,7 @@ def test_content_of_reads_files_of_later_commits(committed):
     assert content_of("HEAD~", "params.yaml") == Path("params.yaml").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_each_seed_is_trained_once_and_the_table_summarises_them(repository):
     first = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.ema=0,0.1")
     assert first.returncode == 0, first.stderr

@@ -160,7 +160,7 @@ def test_repro_runs_only_outdated_stages(repository):
     assert tracked_bytes(repository) == first
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_make_ci_report_shows_what_changed_on_a_branch(repository):
     before = change(repository, "surfaces", "target", 0.4)
     (repository / "tools").symlink_to(ROOT / "tools")

@@ -35,7 +35,7 @@ def endpoint(tmp_path):
         server.wait(30)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_results_are_shared_through_s3(endpoint, tmp_path):
     ours = make_repository(tmp_path / "ours")
     dvc(ours, "remote", "add", "--default", "storage", "s3://results/basics")

@@ -74,7 +74,7 @@ def test_a_wrong_constant_is_outside_its_tolerance(stage, file, old, new, metric
     assert not reproduced
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("change", ["two threads", "bfloat16"])
 def test_another_thread_count_or_precision_is_within_the_tolerances(change, project):
     committed = read_results()
@@ -124,7 +124,7 @@ def test_make_repro_reports_the_comparison_with_the_last_commit_in_one_line(proj
     assert "different parameters in xor" in verify("--here").stdout
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_quick_verification_runs_in_a_clone_and_changes_no_file_here(project):
     Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n# an edit\n")
     before = git(project, "status", "--porcelain")

@@ -66,12 +66,14 @@ def records_of(folder):
     return [path for path in (folder / ".dvc/cache/runs").rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("damage", [cut, pytest.param(flip, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("damage", [cut, flip])
 @pytest.mark.parametrize(
     "kinds",
     [
         (objects_of, records_of),
-        *(pytest.param((kind,), marks=pytest.mark.full) for kind in (objects_of, records_of)),
+        (objects_of,),
+        (records_of,),
     ],
 )
 def test_damage_in_the_cache_is_reported_and_recomputed(repository, kinds, damage):

@@ -21,7 +21,6 @@ RUNS = {
     "temp": ["exp", "run", "--temp", "-S", "xor.seed=7"],
     "queue": ["queue", "start"],
 }
-SHORT = ("workspace", signal.SIGKILL)  # the only case without --full: it leaves the most behind
 FOLDER = "Übung 1: 深層学習 ’naïve’ $HOME & co"
 EDIT = "an uncommitted line\n"
 
@@ -72,19 +71,14 @@ def wait_until_all_have_ended(folder):
     raise AssertionError([process.cmdline() for process in processes_in(folder)])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "signum"),
-    [
-        pytest.param(kind, signum, marks=[] if (kind, signum) == SHORT else pytest.mark.full)
-        for kind in RUNS
-        for signum in (signal.SIGKILL, signal.SIGTERM)
-    ],
+    [(kind, signum) for kind in RUNS for signum in (signal.SIGKILL, signal.SIGTERM)],
 )
-def test_a_run_killed_at_a_random_moment_loses_no_data(
-    kind, signum, pristine, first_run, tmp_path, full
-):
+def test_a_run_killed_at_a_random_moment_loses_no_data(kind, signum, pristine, first_run, tmp_path):
     seconds, expected = first_run["seconds"], tracked_bytes(first_run["folder"])
-    for trial in range(7 if full else 1):
+    for trial in range(7):
         rng = np.random.default_rng([[*RUNS].index(kind), signum, trial])
         folder = shutil.copytree(pristine, tmp_path / FOLDER)
         before = (folder / "params.yaml").read_text()
