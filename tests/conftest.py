@@ -128,12 +128,6 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(f"left out: {text}")
 
 
-@pytest.fixture(scope="session")
-def full(request):
-    """Whether tests/faults run in full, as in `make test-faults`."""
-    return request.config.getoption("--full")
-
-
 def small_params():
     """params.yaml with the values of SMALL, so a run takes seconds."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -79,7 +79,10 @@ def write_page(commit, results, base, table, settings, notes):
     script = "\n".join(path.read_text(encoding="utf-8") for path in files)
     styles = [*sorted((REPORT / "styles").glob("*.css")), HERE / "compare_page.css"]
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader([HERE, REPORT]),  # both pages include document_head.html
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     html = environment.get_template("compare_page.html").render(

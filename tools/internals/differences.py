@@ -7,6 +7,8 @@ import pandas as pd
 
 from internals.tolerances import rounding, rule_of
 
+from common.results import metrics_path
+
 PLOTS = "reports/plots/"
 
 
@@ -33,7 +35,7 @@ class Results:
     """Metrics and MD5s of some sections; read(path) returns the content of a file."""
 
     def __init__(self, sections, read):
-        found = {s: json.loads(read(f"reports/metrics/{s}.json")) for s in sections}
+        found = {s: json.loads(read(metrics_path(s))) for s in sections}
         self.made = {section: metrics["provenance"][0] for section, metrics in found.items()}
         self.values = dict(name_values(found))
         reads, self.files = (
