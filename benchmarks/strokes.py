@@ -1,6 +1,6 @@
 """Time the page's response to each stroke segment: preprocessing, forward pass, full update.
 
-python benchmarks/strokes.py measures reports/index.html in Chromium and prints medians of 100, in ms.
+python benchmarks/strokes.py measures reports/index.html in Chromium: medians of 100, in ms.
 """
 
 import shutil
