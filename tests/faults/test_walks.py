@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from contextlib import chdir
 
@@ -63,6 +64,10 @@ class Walk:
     def force(self):
         self.dvc("repro", "--force", "--single-item", self.pick(*STAGES))
 
+    def run_script(self):
+        script = f"stages/{self.pick(*STAGES, 'report')}.py"
+        subprocess.run([sys.executable, script], cwd=self.folder, env=ENV, capture_output=True)
+
     def run_experiment(self):
         section, name, value = self.change()
         self.dvc("exp", "run", *self.pick([], ["--temp"]), "-S", f"{section}.{name}={value}")
@@ -83,7 +88,7 @@ class Walk:
         self.dvc("commit", "--force")
 
     def freeze(self):
-        self.dvc(self.pick("freeze", "unfreeze"), self.pick(*STAGES))
+        self.dvc(self.pick("freeze", "freeze", "unfreeze"), self.pick(*STAGES))
 
     def switch(self):
         name = self.pick("main", "a", "b")
@@ -158,7 +163,7 @@ class Walk:
         actions = [self.edit] * 4 + [self.repro] * 4 + [self.run_experiment, self.commit] * 2
         actions += [self.save_experiment, self.apply, self.commit_outputs, self.freeze, self.force]
         actions += [self.switch, self.merge, self.merge, self.stash, self.restore]
-        actions += [self.collect_garbage, self.worktree]
+        actions += [self.collect_garbage, self.worktree, *[self.run_script] * 4]
         for _ in range(steps):
             action = self.pick(*actions)
             self.trace.append(action.__name__)
