@@ -11,6 +11,7 @@ from browsing import CHROMIUM
 from conftest import ENV, ROOT, commit, git
 from imitations import add_experiments, commit_results, imitate
 
+from internals.comparison import Result, group_by_setting
 from internals.experiments import reference_of
 from internals.summary import compare_errors
 
@@ -146,6 +147,23 @@ def test_settings_with_common_seeds_are_compared_in_pairs(computed, tmp_path):
     assert float(test["lr=0.01"]["standard error"]) == pytest.approx(error, abs=1e-3)
     assert runs["lr=0.01,seed=1"]["p"] == ""
     assert runs["alone"]["p"] != ""
+
+
+def test_settings_are_compared_with_each_other_if_the_commit_has_a_single_seed():
+    """The reference is the setting with the fewest changes from the commit."""
+
+    def result(seed, **params):
+        params = {"train.lr": 0.2, "train.epochs": 10} | params
+        return Result(params | {"train.seed": seed}, {}, [], None, None)
+
+    results = {"this commit": result(7), "alone": result(1, **{"train.lr": 0.5})}
+    for lr in (0.1, 0.2):
+        params = {"train.lr": lr, "train.epochs": 3}
+        results |= {f"{lr} {seed}": result(seed, **params) for seed in (1, 2)}
+    assert group_by_setting(results, "this commit") == {
+        "epochs=3": {1: "0.2 1", 2: "0.2 2"},
+        "epochs=3, lr=0.1": {1: "0.1 1", 2: "0.1 2"},
+    }
 
 
 def test_the_standard_deviation_between_seeds_is_read_from_seeds_json(repository):

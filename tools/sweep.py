@@ -16,6 +16,7 @@ import sys
 from tqdm import tqdm
 
 from internals.experiments import (
+    SEED,
     find_problem,
     find_results,
     metrics_of,
@@ -45,7 +46,7 @@ def run_missing(start, missing, commit, jobs):
     variables = variables_of(jobs)
     with connected(jobs, len(missing)) as (client, copies):
         threads = variables.get("OMP_NUM_THREADS", "set by the workers")
-        at_once = sum(client.nthreads().values())
+        at_once = sum(client.nthreads().values()) or "waiting for workers"
         print(f"{start}, in parallel: {at_once}, threads per run: {threads}", flush=True)
         if dashboard := dashboard_of(client):
             print(f"dashboard: {dashboard}", flush=True)
@@ -69,7 +70,7 @@ def main(settings, jobs, seeds):
 
     commit, entries = current_commit(), read_seeds()
     refuse_edits()
-    runs = expand([*settings, *([f"train.seed=range(1,{seeds + 1})"] if seeds else [])], commit)
+    runs = expand([*settings, *([f"{SEED}=range(1,{seeds + 1})"] if seeds else [])], commit)
     results, failures = find_results(runs, commit)
     known = {*results, *failures}
     missing = {name: run.overrides for name, run in runs.items() if name not in known}

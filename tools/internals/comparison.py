@@ -6,11 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from internals.experiments import fingerprint, flat, metrics_of, read_params
+from internals.experiments import SEED, flat, metrics_of, read_params
 from internals.git import content_of
 from internals.summary import compare_errors
-
-SEED = "train.seed"
 
 
 class Result(NamedTuple):
@@ -40,25 +38,23 @@ def varying(results):
 
 
 def group_by_setting(results, base):
-    """Settings comparable with the base's: name to {seed: name of the result}.
+    """Settings with at least two seeds in common: name to {seed: name of the result}.
 
-    The runs of a setting differ only in their seed. A setting is included if it shares at least two
-    seeds with the base's setting, which comes first.
+    The runs of a setting differ only in their seed. The first setting, the reference, is the one
+    with the fewest parameters different from the base's: the base's own, if it has several seeds.
     """
-    groups = {}
+    groups, names = {}, [name for name in varying(results) if name != SEED]
     for name, result in results.items():
-        key = fingerprint(result.params, SEED)
-        groups.setdefault(key, {}).setdefault(result.params.get(SEED), name)
-    own = groups.pop(fingerprint(results[base].params, SEED))
-    others = [group for group in groups.values() if len(group.keys() & own.keys()) > 1]
-    names = [name for name in varying(results) if name != SEED]
-    settings = {base: own} if others else {}
-    for group in others:
-        params = results[next(iter(group.values()))].params
+        params = result.params
         changed = [n for n in names if params.get(n) != results[base].params.get(n)]
         label = ", ".join(f"{n.removeprefix('train.')}={params.get(n)}" for n in changed)
-        settings[label] = group
-    return settings
+        groups.setdefault((len(changed), label or base), {}).setdefault(params.get(SEED), name)
+    groups = {label: groups[size, label] for size, label in sorted(groups)}
+    for reference in groups.values():
+        common = {n: g for n, g in groups.items() if len(g.keys() & reference.keys()) > 1}
+        if len(common) > 1:
+            return common
+    return {}
 
 
 def tabulate(results, base, settings):

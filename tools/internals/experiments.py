@@ -12,6 +12,7 @@ from common.params import PARAMS, Loader, ParameterError, flatten
 from common.results import StaleResultError, check, metrics_path
 
 METRICS = ("train", "evaluate")
+SEED = "train.seed"  # runs of a setting differ only in this parameter
 # Runs of one setting are comparable if these metrics are equal.
 SAME = ("images", "precision", "device", "threads", "torch")
 

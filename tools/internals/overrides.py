@@ -5,7 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 
-from internals.experiments import name_of, read_params
+from internals.experiments import SEED, name_of, read_params
 from internals.git import RunError
 
 from common.params import PARAMS
@@ -66,7 +66,7 @@ def expand(settings, commit):
                 if error := best_match(validators[section].iter_errors(params[section])):
                     place = ".".join(map(str, (section, *error.absolute_path)))
                     raise RunError(f"{name}: {place}: {error.message}")
-            unseeded = [o for o in overrides if o.lstrip("+").partition("=")[0] != "train.seed"]
+            unseeded = [o for o in overrides if o.lstrip("+").partition("=")[0] != SEED]
             if name in runs:
                 raise RunError(f"{name}: two combinations have this name")
             runs[name] = Run(overrides, params, name_of(unseeded))
