@@ -52,11 +52,6 @@ def flat(params):
     return {name: str(v) if isinstance(v, dict | list) else v for name, v in members}
 
 
-def fingerprint(params, *without):
-    """The parameters except `without`, as a hashable value; 1 and 1.0 are equal."""
-    return frozenset((name, v) for name, v in flat(params).items() if name not in without)
-
-
 def find_problem(revision, sections=("data", *METRICS)):
     """A one-line reason if a revision's results do not match its parameters, else None."""
 
@@ -88,21 +83,20 @@ def find_results(runs, commit):
     Runs are matched with the commit's experiments by parameters, not by name. A run without results
     is blocked if an experiment with other parameters or invalid results has its name.
     """
-    by_params, names = {}, {}
-    for name, revision in experiments_of(commit).items():
-        names[name] = found = fingerprint(read_params(revision))
-        by_params.setdefault(found, []).append(revision)
+    experiments = experiments_of(commit)
+    params = {name: flat(read_params(revision)) for name, revision in experiments.items()}
     results, blocked = {}, {}
     for name, run in runs.items():
-        wanted = fingerprint(run.params)
-        for revision in by_params.get(wanted, ()):
-            if not (problem := find_problem(revision)):
+        wanted = flat(run.params)
+        for other, revision in experiments.items():
+            if params[other] == wanted and not (problem := find_problem(revision)):
                 results[name] = metrics_of(revision)
                 break
         else:
-            if name in names:
-                found, expected = dict(names[name] - wanted), dict(wanted - names[name])
-                different = [f"{p} {found.get(p)}, not {expected.get(p)}" for p in found | expected]
+            if name in params:
+                found = params[name]
+                changed = sorted(dict(found.items() ^ wanted.items()))
+                different = [f"{p} {found.get(p)}, not {wanted.get(p)}" for p in changed]
                 problem = f"it has {'; '.join(different)}" if different else problem
                 blocked[name] = f"skipped: {problem}; run `dvc exp remove {name}` and retry"
     return results, blocked
