@@ -39,9 +39,8 @@ def describe(commit, runs):
 
 def seed_deviations():
     """The standard deviation of test errors between seeds, per entry, as text or None."""
-    entries = {name: entry["errors"] for name, entry in read_seeds().items()}
     described = [
-        f"{statistics.stdev(errors):.1f} for {name} (n = {len(errors)})"
-        for name, errors in entries.items()
+        f"{statistics.stdev(entry['errors']):.1f} for {name} (n = {len(entry['errors'])})"
+        for name, entry in read_seeds().items()
     ]
     return f"{', '.join(described)}, {SEEDS}" if described else None
