@@ -55,7 +55,7 @@ def main(names):
         label: {seed: results[name].metrics for seed, name in group.items()}
         for label, group in groups.items()
     }
-    settings = dict(tabulate_settings(by_seed)) if groups else {}
+    settings = dict(tabulate_settings(by_seed))
     for title, rows in settings.items():
         print(f"\n{title}\n\n{rows.to_markdown(index=False, disable_numparse=True)}")
     notes = [

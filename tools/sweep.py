@@ -85,7 +85,7 @@ def main(settings, jobs, seeds):
     for name, run in runs.items():
         if name in results:
             by_setting.setdefault(run.setting, {})[run.params["train"]["seed"]] = results[name]
-    for title, table in tabulate_settings(by_setting) if by_setting else ():
+    for title, table in tabulate_settings(by_setting):
         print(f"\n{title}\n\n{table.to_markdown(index=False, disable_numparse=True)}")
     for setting, by_seed in by_setting.items():
         if different := mixed([*by_seed.values()]):

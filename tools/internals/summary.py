@@ -41,7 +41,7 @@ def tabulate_settings(settings):
             setting: {seed: metrics.get(measure) for seed, metrics in runs.items()}
             for setting, runs in settings.items()
         }
-        if all(value is not None for runs in values.values() for value in runs.values()):
+        if values and all(v is not None for runs in values.values() for v in runs.values()):
             yield f"Accuracy on the {images} images, %", summarise(values)
 
 
