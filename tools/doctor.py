@@ -54,11 +54,11 @@ def results():
 def examine(find, fix):
     """Print the findings of a check and fix them if requested; return the number left."""
     found = left = dict(find())
-    if fix:
+    if fix and found:
         for action in filter(None, found.values()):
             with suppress(OSError):
                 action()
-        left = dict(find()) if found else {}
+        left = dict(find())
     for line, action in found.items():
         end = "" if not (fix and action) else ": could not be fixed" if line in left else ": fixed"
         print(f"{line}{end}")
