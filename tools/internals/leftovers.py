@@ -6,6 +6,7 @@ Each check yields one line per finding and a function to fix it, or None.
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 from internals.copies import COPIES
@@ -36,7 +37,7 @@ def head():
     if tip == commit_of(branch) and tip in (commit_of("HEAD"), commit_of("HEAD^")):
         yield (
             f"HEAD is detached, should be on {found[1]}",
-            lambda: git("symbolic-ref", "-m", "doctor: back on its branch", "HEAD", branch),
+            partial(git, "symbolic-ref", "-m", "doctor: back on its branch", "HEAD", branch),
         )
 
 
@@ -47,7 +48,7 @@ def references():
         if commit_of(reference):
             yield (
                 f"{reference}: left by a killed experiment",
-                lambda reference=reference: git("update-ref", "--no-deref", "-d", reference),
+                partial(git, "update-ref", "--no-deref", "-d", reference),
             )
 
 
@@ -76,9 +77,8 @@ def dvc_locks():
 
 def copies():
     """Temporary copies of `dvc exp run --temp`, the queue and `make verify`."""
-    for folder in sorted(COPIES.glob("tmp*")):
-        if folder.is_dir():
-            yield f"{folder}: copy of a killed experiment", lambda f=folder: shutil.rmtree(f)
+    for folder in sorted(COPIES.glob("tmp*/")):
+        yield f"{folder}: copy of a killed experiment", partial(shutil.rmtree, folder)
 
 
 def partial_files():
