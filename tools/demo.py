@@ -19,7 +19,7 @@ COPIED = [".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "dvc
 COPIED += ["params.yaml", "params.schema.json", "requirements.lock", "tools"]
 # 1,437 training images instead of 60,000: smaller batches give more steps per epoch, and a lower
 # learning rate keeps training stable. Both were chosen on the validation images.
-OVERRIDES = ["data.dataset=digits", "train.batch_size=32", "train.lr=0.01"]
+OVERRIDES = ["-S", "data.dataset=digits", "-S", "train.batch_size=32", "-S", "train.lr=0.01"]
 # Environment variables of all commands in demo/, without the user's Git and DVC configuration.
 ISOLATED = dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
 ISOLATED |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")
@@ -31,8 +31,8 @@ ISOLATED |= {
 SETTINGS = {"user.name": "demo", "user.email": "demo@localhost", "commit.gpgsign": "false"}
 
 
-def run(*command, folder=PART):
-    subprocess.run(command, cwd=folder, env=ISOLATED, check=True)
+def run(*command):
+    subprocess.run(command, cwd=PART, env=ISOLATED, check=True)
 
 
 def state(folder):
@@ -44,18 +44,11 @@ def state(folder):
     )
 
 
-def is_unchanged(folder):
-    try:
-        return (folder / ".git/made").read_bytes() == state(folder)
-    except OSError:
-        return False
-
-
 def copy_pipeline():
     """Copy the tracked files of the working tree and link to this project's environment."""
     command = ["git", "ls-files", "-z", *COPIED]
     tracked = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-    for name in filter(None, os.fsdecode(tracked).split("\0")):
+    for name in os.fsdecode(tracked).split("\0"):
         if Path(name).is_file():
             (PART / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(name, PART / name)
@@ -75,7 +68,7 @@ def build():
     run("dvc", "config", "--quiet", "--local", "cache.dir", ".dvc/cache")
     run("git", "add", ".")
     run("git", "commit", "--quiet", "-m", "The pipeline")
-    run("dvc", "exp", "run", *(argument for value in OVERRIDES for argument in ("-S", value)))
+    run("dvc", "exp", "run", *OVERRIDES)
     run("git", "add", ".")
     run("git", "commit", "--quiet", "-m", "Results on the digits")
     (PART / ".git/made").write_bytes(state(PART))
@@ -87,7 +80,8 @@ def main():
     with FileLock(".dvc/tmp/demo.lock"):
         if FORMER.exists() and not DEMO.exists():  # killed between the two renames below
             FORMER.rename(DEMO)
-        if DEMO.exists() and not is_unchanged(DEMO):
+        made = DEMO / ".git/made"
+        if DEMO.exists() and not (made.is_file() and made.read_bytes() == state(DEMO)):
             sys.exit("demo/ has changed since make demo: remove it (rm -r demo) or keep it")
         build()
         if DEMO.exists():
