@@ -62,14 +62,10 @@ def execute(name, overrides, reference, commit, project, variables):
         command, bare = ["git", "rev-parse", "--local-env-vars"], {"PATH": os.environ["PATH"]}
         local = subprocess.check_output(command, env=bare, text=True)
         foreign = {"DVC_ROOT", "DVC_STAGE", "GIT_NAMESPACE", *local.split()}
-        inherited = {k: v for k, v in os.environ.items() if k not in foreign}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        ours = {"PATH": path, "DVC_SITE_CACHE_DIR": f"{folder}/site"}
-        run = partial(
-            call,
-            environment=inherited | ours | variables,
-            wanted=lambda: task.state != "cancelled",
-        )
+        environment = {k: v for k, v in os.environ.items() if k not in foreign} | variables
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment["DVC_SITE_CACHE_DIR"] = f"{folder}/site"
+        run = partial(call, environment=environment, wanted=lambda: task.state != "cancelled")
         source = project["root"] if shared else project["origin"]
         cache = project["cache"] if shared else {"cache.dir": f"{parent}/cache"}
         steps = [
@@ -81,7 +77,7 @@ def execute(name, overrides, reference, commit, project, variables):
             states = f"{project['folder']}/.dvc/tmp/training"
             steps.append((inside, "mkdir", "-p", states, ".dvc/tmp"))
             steps.append((inside, "ln", "-s", states, ".dvc/tmp"))
-        settings = [argument for override in overrides for argument in ("-S", override)]
+        settings = [f"--set-param={override}" for override in overrides]
         steps += [
             (inside, "dvc", "exp", "run", "--name", name, *settings, "evaluate"),
             (inside, "git", "bundle", "create", "--quiet", bundle, reference, f"^{commit}"),
