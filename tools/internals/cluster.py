@@ -84,12 +84,11 @@ def run_all(client, copies, runs, commit, variables):
     project["subfolder"] = git("rev-parse", "--show-prefix")
     project["clone"] = [*CLONE, *identity]
     project["origin"] = git("remote", "get-url", "origin") or "origin"
-    where = (commit, project, variables)
     client.upload_file(clone.__file__)
     names = {}
     for name, overrides in runs.items():
-        task = (clone.execute, name, overrides, reference_of(name, commit), *where)
-        names[client.submit(*task, pure=False)] = name
+        run = (name, overrides, reference_of(name, commit), commit, project, variables)
+        names[client.submit(clone.execute, *run, pure=False)] = name
     for future in as_completed(names):
         name = names[future]
         if future.status == "finished":
