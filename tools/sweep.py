@@ -29,38 +29,33 @@ from internals.overrides import expand
 from internals.seeds import SEEDS, describe, read_seeds, write_seeds
 
 try:
-    from internals.cluster import (
-        CPU_COUNT,
-        connected,
-        dashboard_of,
-        run_all,
-        variables_of,
-        workers_of,
-    )
+    from dask.system import CPU_COUNT
+
+    from internals import cluster
 except ImportError as error:
     sys.exit(f"make sweep needs Dask: pip install distributed ({error})")
 
 
 def run_missing(start, missing, commit, jobs):
     """Run experiments (name to overrides); yield (name, metrics or None, error or None)."""
-    variables = variables_of(jobs)
-    with connected(jobs, len(missing)) as (client, copies):
+    variables = cluster.variables_of(jobs)
+    with cluster.connected(jobs, len(missing)) as (client, copies):
         threads = variables.get("OMP_NUM_THREADS", "set by the workers")
         at_once = sum(client.nthreads().values()) or "waiting for workers"
         print(f"{start}, in parallel: {at_once}, threads per run: {threads}", flush=True)
-        if dashboard := dashboard_of(client):
+        if dashboard := cluster.dashboard_of(client):
             print(f"dashboard: {dashboard}", flush=True)
-        ended = run_all(client, copies, missing, commit, variables)
-        with tqdm(total=len(missing), unit="run", desc=workers_of(client), disable=None) as bar:
+        ended = cluster.run_all(client, copies, missing, commit, variables)
+        workers = cluster.workers_of(client)
+        with tqdm(total=len(missing), unit="run", desc=workers, disable=None) as bar:
             for name, error in ended:
                 reference = reference_of(name, commit)
                 error = error or find_problem(reference)
                 metrics = None if error else metrics_of(reference)
                 if metrics:
-                    line = f"{metrics['accuracy']:.2%}, {metrics['errors']} errors"
-                    tqdm.write(f"{name}: {line}")
+                    tqdm.write(f"{name}: {metrics['accuracy']:.2%}, {metrics['errors']} errors")
                     sys.stdout.flush()
-                bar.set_description(workers_of(client), refresh=False)
+                bar.set_description(cluster.workers_of(client), refresh=False)
                 bar.update()
                 yield name, metrics, error
 
