@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from internals.copies import CLONE, COPIES, absolute_mirror, cache_settings
@@ -30,11 +31,7 @@ def read_committed(sections, commit):
     """The results of a commit; RunError if they do not match its parameters. `data` has no results
     if the images are imported instead of downloaded.
     """
-
-    def read(path):
-        return content_of(commit, path)
-
-    found = []
+    read, found = partial(content_of, commit), []
     for section in sections:
         try:
             read(metrics_path(section))
