@@ -10,7 +10,8 @@ writes  data/network/model.pth      state dict of the final network (its EMA if 
                                     train mode, with augmentation; val and test: after the epoch,
                                     EMA network, eval mode, float32
         reports/metrics/train.json  loss and accuracy of the final network on the training and
-                                    validation images in eval mode and float32; the machine
+                                    validation images in eval mode and float32; losses of the
+                                    first five steps, which identify the run; the machine
         reports/plots/history.json  the history for `dvc plots`, replaced after each epoch
 """
 
@@ -25,7 +26,6 @@ from tqdm import tqdm
 from common.files import write_arrays, write_bytes, write_table
 from common.mnist import TEST, TRAIN
 from common.model import MODEL, DigitClassification, scale
-from common.params import ParameterError
 from common.results import metrics_path
 from common.stage import run
 from common.weights import detach_state, pack_state
@@ -34,7 +34,7 @@ from training.augment import Augment, distort, draw_epoch
 from training.checkpoint import Checkpoint, make_key
 from training.cuda_graph import GraphedStep
 from training.data import count_batches, epoch_generator, read_splits, shuffled_batches
-from training.history import describe_epoch, describe_splits, make_table, write_curves
+from training.history import describe_epoch, describe_splits, format_epoch, make_table, write_curves
 from training.optimizer import ema_decays, learning_rates, make_ema, make_optimizer
 
 WEIGHTS, HISTORY = "data/network/weights.npz", "data/network/history.csv"
@@ -130,16 +130,10 @@ def main(
             losses[i], correct[i] = step(batch, lrs[done + i], decays[done + i], distortions[i])
         train_acc = correct.mean().item() / batch_size
         speed = batches * batch_size / (time.perf_counter() - started)
-        try:
-            history.append(describe_epoch(epoch, lrs[done:], losses, train_acc, ema_model, splits))
-        except ParameterError:  # diverged
-            checkpoint.remove()
-            raise
+        history.append(describe_epoch(epoch, lrs[done:], losses, train_acc, ema_model, splits))
         checkpoint.save(history)
         write_curves(history, stale=RESULTS)
-        shown = "train_acc" if history[-1]["val_acc"] is None else "val_acc"
-        line = "epoch {epoch:2}  loss {train_loss:.4f}".format(**history[-1])
-        print(f"{line}  {shown} {history[-1][shown]:.2%}  {speed:,.0f} images/s", flush=True)
+        print(f"{format_epoch(history[-1])}  {speed:,.0f} images/s", flush=True)
 
     # results
     state = detach_state(ema_model)
@@ -147,7 +141,10 @@ def main(
     write_arrays(WEIGHTS, **{name: tensor.numpy() for name, tensor in state.items()})
     write_bytes(MODEL, pack_state(state))
     checkpoint.remove()
-    return describe_splits(ema_model, splits) | {"machine": [machine.describe(place, dtype)]}
+    return describe_splits(ema_model, splits) | {
+        "first_losses": history[0]["first_losses"],
+        "machine": [machine.describe(place, dtype)],
+    }
 
 
 if __name__ == "__main__":

@@ -456,4 +456,4 @@ def test_a_non_finite_loss_is_reported_with_its_step(images, written):
         "1e+30; try a lower one"
     )
     assert outputs(written) == before
-    assert [*CHECKPOINTS.iterdir()] == []
+    assert {path.suffix for path in CHECKPOINTS.iterdir()} <= {".lock"}

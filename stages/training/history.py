@@ -39,7 +39,8 @@ def make_table(history):
 
 
 def describe_epoch(epoch, lrs, losses, train_acc, model, splits):
-    """The history's row for an epoch with these losses and learning rates of its steps.
+    """The history's row for an epoch with these losses and learning rates of its steps, and
+    `first_losses`, those of its first five steps.
 
     ParameterError names the first step with a non-finite loss, or the last step if only the
     evaluation of the model is not finite.
@@ -49,11 +50,17 @@ def describe_epoch(epoch, lrs, losses, train_acc, model, splits):
     for split in ("val", "test"):
         row[f"{split}_loss"], row[f"{split}_acc"] = evaluate(model, *splits[split])
     if all(isfinite(value) for value in row.values() if value is not None):
-        return row
+        return row | {"first_losses": losses[:5].tolist()}
     step = [*losses.isfinite().logical_not().nonzero().flatten().tolist(), len(losses) - 1][0]
     found = f"the loss is not finite in epoch {epoch}, step {step + 1}"
     hint = f"at a learning rate of {lrs[step]:.2g}; try a lower one"
     raise ParameterError("train.lr", f"{found}, {hint}")
+
+
+def format_epoch(row):
+    """A row of the history as one line for the terminal."""
+    shown = "train_acc" if row["val_acc"] is None else "val_acc"
+    return f"epoch {row['epoch']:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
 
 
 def write_curves(history, stale):

@@ -70,8 +70,11 @@ def tabulate(committed, here):
     """One row per metric and per image file: both values, the tolerance and the verdict."""
     inputs = [results.made.get("evaluate", {}).get("reads") for results in (committed, here)]
     same_network = inputs[0] == inputs[1]
+    same_device = committed.machine.get("device") == here.machine.get("device")
     rows = []
     for name in committed.values | here.values:
+        if name.startswith("train.first_") and not same_device:
+            continue  # GPUs draw other random numbers
         old, new = committed.values.get(name), here.values.get(name)
         tolerance, verdict = "", "missing"
         if None not in (old, new):

@@ -35,6 +35,14 @@ def count(value, n):
     return n * proportion(value / n, n)
 
 
+def first_steps(value, n):
+    """0.5 % for the losses of the first five steps, on the same kind of device. Over eight seeds,
+    bfloat16 changes them by up to 0.17 %, threads by less than 0.01 %; another seed changes at
+    least one of them by 1.8 %. A learning rate 10 % higher changes them by up to 0.4 %.
+    """
+    return 0.005 * value
+
+
 def first_epoch(value, n):
     """0.5 % for MNIST. Threads and precision change the training loss of the first epoch by up to
     0.3 %; a learning rate 10 % higher or lower by 1.5 and 2.2 %; another seed by 2.1 % (standard
@@ -56,6 +64,7 @@ TOLERANCES = {
     r"data\..*|surfaces\.\w+_steps|xor\.runs\.\w+\.correct|\w+\.splits\.\w+\.images": exact,
     r"surfaces\..*|xor\.levels\.\d+\.loss": rounding,
     r"xor\.(xor_loss|linear_loss|runs\..*)": descent,
+    r"train\.first_losses\..*": first_steps,
     r"train\.first_epoch_loss": first_epoch,
     r"train\.(val_loss|splits\.\w+\.loss)|evaluate\.loss": between_seeds(0.03),
     r"evaluate\.ece": between_seeds(0.10),
