@@ -66,6 +66,17 @@ def test_head_returns_to_its_branch_after_a_killed_experiment(repository, experi
     assert (repository / "params.yaml").exists()
 
 
+@pytest.mark.parametrize("text", ["stages: [", "- 1", "stages: 3", "\0"])
+def test_a_damaged_dvc_lock_is_reported(repository, text):
+    (repository / "dvc.lock").write_text(text)
+    report = doctor(repository)
+    assert report.returncode == 1
+    assert report.stdout.startswith("dvc.lock: damaged: ")
+    assert report.stderr == ""
+    (repository / "dvc.lock").write_text("")
+    assert doctor(repository).stdout == HEALTHY
+
+
 def test_a_failed_fix_is_reported(repository):
     git(repository, "checkout", "--quiet", "--detach", git(repository, "rev-parse", "HEAD"))
     (repository / ".git/HEAD.lock").mkdir()  # a folder, which unlink cannot delete

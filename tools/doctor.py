@@ -38,14 +38,19 @@ def results():
             sides = f"`git checkout --ours {path}` or --theirs, then `dvc repro`"
             yield f"{path}: conflict markers: {sides}", None
             return
-    lock = yaml.safe_load(Path("dvc.lock").read_text()) if Path("dvc.lock").exists() else {}
+    try:
+        text = Path("dvc.lock").read_text() if Path("dvc.lock").exists() else ""
+        recorded = dict((yaml.safe_load(text) or {}).get("stages", {}))
+    except (AttributeError, TypeError, ValueError, yaml.YAMLError):
+        yield "dvc.lock: damaged: `git restore dvc.lock`, or delete it and run `dvc repro`", None
+        return
     for path in sorted(Path("reports/metrics").glob("*.json")):
         try:
             check([path.stem])
         except StaleResultError as error:
             (made,), now = read_metrics(path.stem)["provenance"], read_section(path.stem)
-            recorded = lock.get("stages", {}).get(made["stage"], {}).get("params", {})
-            if made["params"] != now == recorded.get("params.yaml", {}).get(path.stem):
+            entry = recorded.get(made["stage"], {}).get("params", {}).get("params.yaml", {})
+            if made["params"] != now == entry.get(path.stem):
                 yield str(error), None
         except (OSError, ParameterError):
             pass  # missing or damaged: `dvc repro` reports it

@@ -61,7 +61,7 @@ def find_problem(revision, sections=("data", *METRICS)):
         return hashlib.md5(content_of(revision, path), usedforsecurity=False).hexdigest()
 
     try:
-        for section in {*sections} - {"data"}:  # users may have their own data stage
+        for section in [s for s in sections if s != "data"]:  # users may have their own data stage
             content_of(revision, metrics_path(section))
         check(sections, lambda path: content_of(revision, path).decode(), digest)
     except (OSError, UnicodeDecodeError, StaleResultError, ParameterError) as error:
@@ -83,13 +83,15 @@ def find_results(runs, commit):
     Runs are matched with the commit's experiments by parameters, not by name. A run without results
     is blocked if an experiment with other parameters or invalid results has its name.
     """
-    experiments = experiments_of(commit)
-    params = {name: flat(read_params(revision)) for name, revision in experiments.items()}
+    params, by_params = {}, {}
+    for name, revision in experiments_of(commit).items():
+        params[name] = flat(read_params(revision))
+        by_params.setdefault(frozenset(params[name].items()), []).append(revision)
     results, blocked = {}, {}
     for name, run in runs.items():
         wanted = flat(run.params)
-        for other, revision in experiments.items():
-            if params[other] == wanted and not (problem := find_problem(revision)):
+        for revision in by_params.get(frozenset(wanted.items()), ()):
+            if not (problem := find_problem(revision)):
                 results[name] = metrics_of(revision)
                 break
         else:
