@@ -42,6 +42,8 @@ def isolate():
     os.environ |= dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
     os.environ |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")
     os.umask(0o022)
+    # Shells start background jobs with SIGINT ignored, and child processes inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 isolate()
