@@ -12,7 +12,7 @@ from conftest import ENV, ROOT, commit, git
 from imitations import add_experiments, commit_results, imitate
 
 from internals.comparison import Result, group_by_setting
-from internals.experiments import reference_of
+from internals.experiments import flat, reference_of
 from internals.summary import compare_errors
 
 MARKUP = "<img/src=x>&\"'"  # a valid name in Git
@@ -152,18 +152,23 @@ def test_settings_with_common_seeds_are_compared_in_pairs(computed, tmp_path):
 def test_settings_are_compared_with_each_other_if_the_commit_has_a_single_seed():
     """The reference is the setting with the fewest changes from the commit."""
 
-    def result(seed, **params):
-        params = {"train.lr": 0.2, "train.epochs": 10} | params
-        return Result(params | {"train.seed": seed}, {}, [], None, None)
+    def result(seed, augment, **changes):
+        params = {"lr": 0.2, "epochs": 10, "augment": augment, "seed": seed} | changes
+        return Result(flat({"train": params}), {}, [], None, None)
 
-    results = {"this commit": result(7), "alone": result(1, **{"train.lr": 0.5})}
-    for lr in (0.1, 0.2):
-        params = {"train.lr": lr, "train.epochs": 3}
-        results |= {f"{lr} {seed}": result(seed, **params) for seed in (1, 2)}
-    assert group_by_setting(results, "this commit") == {
-        "epochs=3": {1: "0.2 1", 2: "0.2 2"},
-        "epochs=3, lr=0.1": {1: "0.1 1", 2: "0.1 2"},
-    }
+    augment = {"shift": 2, "shear": 0.1}
+    results = {"this commit": result(7, augment), "alone": result(1, augment, lr=0.5)}
+    for seed in (1, 2):
+        results |= {
+            f"low {seed}": result(seed, augment, epochs=3, lr=0.1),
+            f"short {seed}": result(seed, augment, epochs=3),
+            f"plain {seed}": result(seed, None, epochs=3),
+        }
+    assert [*group_by_setting(results, "this commit").items()] == [
+        ("epochs=3", {1: "short 1", 2: "short 2"}),
+        ("augment=null, epochs=3", {1: "plain 1", 2: "plain 2"}),
+        ("epochs=3, lr=0.1", {1: "low 1", 2: "low 2"}),
+    ]
 
 
 def test_the_standard_deviation_between_seeds_is_read_from_seeds_json(repository):

@@ -32,9 +32,15 @@ def read_result(revision):
 
 
 def varying(results):
-    """Names of the parameters that differ between results, sorted."""
-    names = {name for result in results.values() for name in result.params}
-    return [n for n in sorted(names) if len({r.params.get(n) for r in results.values()}) > 1]
+    """Names of the parameters that differ between results, sorted; members of a group are not
+    compared with results whose group is null.
+    """
+    params = [result.params for result in results.values()]
+    values = {name: set() for name in sorted({name for p in params for name in p})}
+    for name, found in values.items():
+        group = name.rpartition(".")[0]
+        found.update(p.get(name) for p in params if p.get(group) != "null")
+    return [name for name, found in values.items() if len(found) > 1]
 
 
 def group_by_setting(results, base):
@@ -46,8 +52,8 @@ def group_by_setting(results, base):
     groups, names = {}, [name for name in varying(results) if name != SEED]
     for name, result in results.items():
         params = result.params
-        changed = [n for n in names if params.get(n) != results[base].params.get(n)]
-        label = ", ".join(f"{n.removeprefix('train.')}={params.get(n)}" for n in changed)
+        changed = [n for n in names if params.get(n) not in (None, results[base].params.get(n))]
+        label = ", ".join(f"{n.removeprefix('train.')}={params[n]}" for n in changed)
         groups.setdefault((len(changed), label or base), {}).setdefault(params.get(SEED), name)
     groups = {label: groups[size, label] for size, label in sorted(groups)}
     for reference in groups.values():

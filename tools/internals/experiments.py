@@ -47,9 +47,9 @@ def read_params(revision):
 
 
 def flat(params):
-    """Dotted name to value; empty lists and mappings become strings."""
+    """Dotted name to value; null, empty lists and empty mappings become strings."""
     members = flatten(params if isinstance(params, dict) else {})
-    return {name: str(v) if isinstance(v, dict | list) else v for name, v in members}
+    return {n: json.dumps(v) if v in (None, [], {}) else v for n, v in members}
 
 
 def find_problem(revision, sections=("data", *METRICS)):
