@@ -26,15 +26,15 @@ def test_two_concurrent_experiments_and_a_repro_keep_their_own_results(repositor
         dvc(repository, "exp", "run", "--temp", "--name", name, "-S", f"train.lr={values[name]}")
 
     assert tracked_bytes(repository) == before
-    weights = set()
+    losses = set()
     for name, lr in values.items():
         row = experiment(repository, name)
         assert row["params"]["params.yaml"]["data"]["train"]["lr"] == lr
-        weights.add(row["metrics"]["reports/metrics/train.json"]["data"]["weights"])
+        losses.add(row["metrics"]["reports/metrics/train.json"]["data"]["val_loss"])
         alone, lr = f"{name}-alone", f"train.lr={lr}"
         dvc(repository, "exp", "run", "--temp", "--force", "--name", alone, "-S", lr)
         assert experiment(repository, alone)["metrics"] == row["metrics"]
-    assert len(weights) == 2
+    assert len(losses) == 2
 
 
 @pytest.mark.full
@@ -45,9 +45,9 @@ def test_experiments_of_two_queue_workers_keep_their_own_results(repository):
     dvc(repository, "queue", "start", "-j", "2")
     for seed in (1, 2, 3):
         dvc(repository, "queue", "logs", "--follow", f"seed-{seed}")
-    weights = set()
+    losses = set()
     for seed in (1, 2, 3):
         row = experiment(repository, f"seed-{seed}")
         assert row["params"]["params.yaml"]["data"]["train"]["seed"] == seed
-        weights.add(row["metrics"]["reports/metrics/train.json"]["data"]["weights"])
-    assert len(weights) == 3
+        losses.add(row["metrics"]["reports/metrics/train.json"]["data"]["val_loss"])
+    assert len(losses) == 3
