@@ -116,7 +116,7 @@ def test_a_change_of_any_metric_changes_the_text(results, section):
     _, before = make()
     numbers = {name: v for name, v in flatten(metrics) if isinstance(v, int | float)}
     for name, value in numbers.items():
-        if name.startswith(("provenance", "recall")) or f"{section}.{name}" in UNQUOTED:
+        if name.startswith(("provenance", "recall", "first_losses")) or f"{section}.{name}" in UNQUOTED:
             continue
         change_metrics(section, {name: value * 1.1 + 0.01})
         assert make()[1] != before, name
