@@ -3,7 +3,8 @@
 import shutil
 import sys
 
-from conftest import ROOT, commit, git
+from repositories import commit, git
+from workspaces import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 from experiments import add_experiments, imitate  # noqa: F401 for the tests

@@ -5,7 +5,7 @@ import runpy
 import sys
 
 import pytest
-from conftest import ROOT
+from workspaces import ROOT
 
 
 @pytest.fixture

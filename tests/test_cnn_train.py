@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 import torch
-from conftest import train
 from torch import nn
+from workspaces import train
 
 import cnn_train
 from common.files import read_arrays

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM
-from conftest import ENV, ROOT, commit, git
 from imitations import add_experiments, commit_results, imitate
+from repositories import commit, git
+from workspaces import ENV, ROOT
 
 from internals.comparison import Result, group_by_setting
 from internals.experiments import flat, reference_of

@@ -8,7 +8,8 @@ import time
 
 import psutil
 import pytest
-from conftest import ENV, commit, copy_of, doctor, dvc, git, make_repository
+from repositories import commit, copy_of, doctor, dvc, git, make_repository
+from workspaces import ENV
 
 from internals import processes
 

@@ -11,7 +11,7 @@ import zipfile
 from base64 import urlsafe_b64encode
 
 import pytest
-from conftest import ROOT
+from workspaces import ROOT
 
 pytestmark = pytest.mark.slow
 

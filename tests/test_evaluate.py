@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import run_stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from workspaces import run_stage
 
 import evaluate
 from common.files import DamagedFileError, write_bytes

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ENV, ROOT, commit, dvc, git, make_repository
 from dvc.utils.hydra import apply_overrides
 from imitations import add_experiments, commit_results
+from repositories import commit, dvc, git, make_repository
 from scipy.stats import ttest_rel
+from workspaces import ENV, ROOT
 
 from internals.experiments import find_results, name_of
 from internals.git import RunError, content_of

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ENV, ROOT, commit, doctor, git, make_repository
+from repositories import commit, doctor, git, make_repository
+from workspaces import ENV, ROOT
 
 pytestmark = pytest.mark.slow
 

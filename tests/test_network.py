@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from browsing import CHROMIUM
-from conftest import ROOT
+from workspaces import ROOT
 
 from common.mnist import read_images
 from common.model import DigitClassification, scale

@@ -6,9 +6,9 @@ import subprocess
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM
-from conftest import ROOT
 from PIL import Image
 from pypdf import PdfReader
+from workspaces import ROOT
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 import yaml
 from browsing import CHROMIUM
-from conftest import ROOT, small_params
 from playwright.sync_api import expect
+from workspaces import ROOT, small_params
 
 import surfaces
 

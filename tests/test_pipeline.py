@@ -9,7 +9,8 @@ from importlib import import_module
 
 import pytest
 import yaml
-from conftest import ENV, INPUTS, ROOT, copy_of, dvc, tracked_bytes
+from repositories import copy_of, dvc, tracked_bytes
+from workspaces import ENV, INPUTS, ROOT
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]

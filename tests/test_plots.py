@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import small_params
 from PIL import Image
+from workspaces import small_params
 
 import plots
 from figures import cnn, xor

@@ -4,7 +4,8 @@ import re
 import subprocess
 
 import pytest
-from conftest import ENV, ROOT, copy_of
+from repositories import copy_of
+from workspaces import ENV, ROOT
 
 TEXT = "\n".join(
     path.read_text(encoding="utf-8")

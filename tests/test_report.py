@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, small_params
+from workspaces import ROOT, small_params
 
 import report
 import surfaces

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import run_stage, small_params
+from workspaces import run_stage, small_params
 
 from common.results import check, read_metrics
 

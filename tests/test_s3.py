@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from http.client import HTTPConnection
 
 import pytest
-from conftest import commit, dvc, git, make_repository
+from repositories import commit, dvc, git, make_repository
 from test_pipeline import ran
 from test_sharing import clone
 

@@ -8,11 +8,11 @@ from importlib import import_module
 import jsonschema
 import pytest
 import yaml
-from conftest import ROOT
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA, COMPILED_MULTI_STAGE_SCHEMA
 from pydantic import ValidationError
 from test_pipeline import PIPELINE, STAGES, section_of
 from voluptuous import Invalid
+from workspaces import ROOT
 
 import schema
 from common.params import ParameterError, flatten, validate

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from conftest import commit, copy_of, dvc, experiment, git, tracked_bytes
+from repositories import commit, copy_of, dvc, experiment, git, tracked_bytes
 from test_pipeline import change, ran
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import small_params
+from workspaces import small_params
 
 import surfaces
 from common.files import read_arrays

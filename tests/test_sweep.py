@@ -14,8 +14,9 @@ from contextlib import chdir, suppress
 import psutil
 import pytest
 import yaml
-from conftest import ENV, ROOT, commit, dvc, git, make_repository
 from distributed import Client, LocalCluster
+from repositories import commit, dvc, git, make_repository
+from workspaces import ENV, ROOT
 
 from internals.cluster import clone, store
 from internals.copies import CLONE, COPIES

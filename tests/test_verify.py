@@ -6,7 +6,8 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from conftest import ENV, ROOT, copy_of, git
+from repositories import copy_of, git
+from workspaces import ENV, ROOT
 
 sys.path.append(str(ROOT / "tools"))
 from internals.differences import Results, summarize, tabulate

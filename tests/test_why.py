@@ -8,10 +8,11 @@ from importlib.metadata import version
 
 import pytest
 import yaml
-from conftest import ENV, ROOT, copy_of, dvc, git
 from dvc.exceptions import ReproductionError
 from dvc.repo import Repo
+from repositories import copy_of, dvc, git
 from test_pipeline import STAGES, change
+from workspaces import ENV, ROOT
 
 import why
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import small_params
 from torch import nn
+from workspaces import small_params
 
 import xor_train
 from common.files import read_arrays

@@ -5,7 +5,7 @@ the parameters: `formula` computes the metrics that the stages must write.
 import shutil
 
 import yaml
-from conftest import ROOT
+from workspaces import ROOT
 
 PARAMS = {"data": {"dataset": 1}, "train": {"lr": 1, "seed": 1}, "evaluate": {"bins": 1}}
 METRICS = [f"reports/metrics/{section}.json" for section in PARAMS]

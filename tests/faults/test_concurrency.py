@@ -1,7 +1,7 @@
 """Each concurrent run in a repository writes its own results or reports a lock."""
 
 import pytest
-from conftest import copy_of, dvc, experiment, start_dvc, tracked_bytes
+from repositories import copy_of, dvc, experiment, start_dvc, tracked_bytes
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import copy_of, doctor, dvc, run_stage, tracked_bytes
+from repositories import copy_of, doctor, dvc, tracked_bytes
 from test_pipeline import STAGES, cached, path_of, ran
+from workspaces import run_stage
 
 CACHED_OUTPUTS = [path_of(output) for stage in STAGES.values() for output in stage.get("outs", [])]
 

@@ -5,7 +5,8 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ENV, ROOT, commit, git, make_repository
+from repositories import commit, git, make_repository
+from workspaces import ENV, ROOT
 
 MAKE = ["make", "--no-print-directory", "demo", "READY=", "ACTIVE="]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, small_params
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_pipeline import STAGES, section_of
+from workspaces import ROOT, small_params
 
 from common.params import read_section, validate
 from common.stage import exit_on_user_error, run

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import ENV, commit, doctor, dvc, git, make_repository, tracked_bytes
+from repositories import commit, doctor, dvc, git, make_repository, tracked_bytes
+from workspaces import ENV
 
 RUNS = {
     "repro": ["repro"],

@@ -5,8 +5,9 @@ parameters.
 import subprocess
 
 import pytest
-from conftest import ENV, commit, copy_of, dvc, git
+from repositories import commit, copy_of, dvc, git
 from test_pipeline import change
+from workspaces import ENV
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ import os
 import subprocess
 
 import pytest
-from conftest import ENV, copy_of, dvc, git, tracked_bytes
+from repositories import copy_of, dvc, git, tracked_bytes
 from test_pipeline import STAGES, ran
+from workspaces import ENV
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
-"""Attacks through data and parameters fail. test_common, test_evaluate and test_report cover
-params.yaml, weights and the page.
+"""Attacks through data and parameters fail. test_params, test_files, test_evaluate and
+test_report cover params.yaml, weights and the page.
 """
 
 import ast
@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ENV, ROOT, dvc, make_repository
+from repositories import dvc, make_repository
+from workspaces import ENV, ROOT
 
 from common.files import DamagedFileError, read_arrays
 from training.checkpoint import Checkpoint

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ENV, ROOT, commit, dvc, git, make_repository
+from repositories import commit, dvc, git, make_repository
+from workspaces import ENV, ROOT
 
 PATH = f"{ENV['PATH']}:/usr/sbin"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel")

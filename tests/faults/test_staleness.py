@@ -8,9 +8,10 @@ from importlib import import_module
 
 import pytest
 import yaml
-from conftest import ROOT, copy_of
 from dvc.repo import Repo
+from repositories import copy_of
 from test_pipeline import STAGES, change, local_imports, quoted_sources, section_of
+from workspaces import ROOT
 
 STYLES = ("stages/figures.mplstyle", "stages/figures_dark.mplstyle")
 FILES = sorted(

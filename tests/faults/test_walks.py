@@ -13,9 +13,9 @@ from contextlib import chdir
 
 import pytest
 import yaml
-from conftest import ENV
 from forks import run_dvc, start_pool
 from small_pipeline import PARAMS, STAGES, formula, numbers, write_pipeline
+from workspaces import ENV
 
 from internals.experiments import find_problem
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, outputs, run_stage, small_params
 from test_pipeline import STAGES, path_of
+from workspaces import ROOT, outputs, run_stage, small_params
 
 import report
 from training.history import CURVES

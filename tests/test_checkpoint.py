@@ -1,0 +1,170 @@
+"""Interrupted training runs continue with the same bytes; diverging ones stop with one line."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from workspaces import outputs, remove, small_params, train
+
+import cnn_train
+from common.params import ParameterError
+from training.checkpoint import Checkpoint
+
+CHECKPOINTS = Path(".dvc/tmp/training")
+
+
+def kill_at_random_moments(kills, start, written, **changes):
+    """Kill a training run several times, then let it finish; count continuations."""
+    continued, rng = 0, np.random.default_rng(0)
+    for _ in range(kills):
+        remove(outputs(written))  # as DVC does before it runs a stage
+        process = start(epochs=8, **changes)
+        printed = [process.stdout.readline() for _ in range(rng.integers(1, 3))]
+        time.sleep(rng.random() * 0.3)
+        os.killpg(process.pid, signal.SIGKILL)
+        printed += process.communicate()[0].splitlines()
+        continued += any("continuing after epoch" in line for line in printed)
+        if process.returncode == 0:
+            return continued
+    process = start(epochs=8, **changes)
+    printed, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    return continued + ("continuing after epoch" in printed)
+
+
+@pytest.mark.parametrize(
+    ("kills", "changes"),
+    [
+        pytest.param(2, {}, marks=pytest.mark.slow),
+        pytest.param(8, {}, marks=pytest.mark.full),
+        pytest.param(8, {"device": "cuda"}, marks=[pytest.mark.slow, pytest.mark.gpu]),
+    ],
+)
+def test_a_training_run_killed_at_random_moments_ends_with_the_same_bytes(
+    images, written, start, kills, changes
+):
+    undisturbed = start(epochs=8, **changes)
+    assert undisturbed.wait(600) == 0, undisturbed.stderr.read()
+    expected = outputs(written)
+    assert kill_at_random_moments(kills, start, written, **changes) > 0
+    assert outputs(written) == expected
+    assert [*CHECKPOINTS.iterdir()] == []
+
+
+@pytest.mark.slow
+def test_a_rerun_after_an_interruption_in_the_last_step_writes_every_result(
+    images, written, monkeypatch
+):
+    train()
+    expected = outputs(written)
+
+    def interrupt(path, table):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cnn_train, "write_table", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    (path,) = CHECKPOINTS.glob("*.lock")
+    path.unlink()  # this process still holds the lock of the interrupted run
+    remove(outputs(written))  # as DVC does
+    train()
+    assert outputs(written) == expected
+
+
+def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
+    images, written, monkeypatch
+):
+    train()
+    names = outputs(written).keys()
+    save = cnn_train.Checkpoint.save
+
+    def interrupt(self, history):
+        save(self, history)
+        if len(history) == 3:  # before its curves are written
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cnn_train.Checkpoint, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(epochs=4, seed=1)
+    curves = "reports/plots/history.json"
+    assert outputs(written).keys() == {name for name in names if "mnist" in name} | {curves}
+    rows = json.loads(Path(curves).read_text())["rows"]
+    assert [row["epoch"] for row in rows] == [*range(1, len(rows) + 1)]
+    assert len(rows) >= 2
+
+
+@pytest.mark.slow
+def test_training_restarts_after_a_damaged_or_foreign_checkpoint(
+    images, written, capsys, monkeypatch
+):
+    train(epochs=1)
+    expected = outputs(written)
+    monkeypatch.setattr(cnn_train.Checkpoint, "remove", lambda self: self.lock.release())
+    train(epochs=1)
+    (path,) = (path for path in CHECKPOINTS.iterdir() if path.suffix != ".lock")
+    content = path.read_bytes()
+
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (bytes(flipped), content[:1000], b""):
+        path.write_bytes(damaged)
+        capsys.readouterr()
+        train(epochs=1)
+        captured = capsys.readouterr()
+        assert captured.err.count("not a checkpoint of this run") == 1
+        assert "continuing" not in captured.out
+        assert outputs(written) == expected
+
+    capsys.readouterr()
+    train(epochs=1, seed=1)  # a run with another seed does not load it
+    assert "continuing" not in capsys.readouterr().out
+    (other,) = (p for p in CHECKPOINTS.iterdir() if p.suffix == "" and p != path)
+    other.replace(path)
+    train(epochs=1)
+    captured = capsys.readouterr()
+    assert "not a checkpoint of this run" in captured.err
+    assert outputs(written) == expected
+
+
+def test_of_two_identical_concurrent_runs_only_the_first_has_a_checkpoint(workspace, capsys):
+    first, second = Checkpoint("a key"), Checkpoint("a key")
+    assert "an identical run is in progress" in capsys.readouterr().err
+    second.save([{"epoch": 1}])
+    assert not second.path.exists()
+    first.save([{"epoch": 1}])
+    assert second.load() == []
+    second.remove()
+    assert first.load() == [{"epoch": 1}]
+    first.remove()
+    assert [*CHECKPOINTS.iterdir()] == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_training_at_once_with_one_line(images, start):
+    process = start(epochs=1000)
+    process.stdout.readline()
+    started = time.perf_counter()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    seconds = time.perf_counter() - started
+    assert process.returncode == 130
+    assert errors == "interrupted\n"
+    assert seconds < 5  # within a second on an idle machine
+
+
+def test_a_non_finite_loss_is_reported_with_its_step(images, written):
+    before = outputs(written)
+    changes = {"schedule": "constant", "warmup": 0, "ema": 0, "augment": None, "lr": 1e30}
+    with pytest.raises(ParameterError) as refused:
+        cnn_train.main(**small_params()["train"] | changes)
+    assert str(refused.value) == (
+        "params.yaml: train.lr: the loss is not finite in epoch 1, step 2, at a learning rate of "
+        "1e+30; try a lower one"
+    )
+    assert outputs(written) == before
+    assert {path.suffix for path in CHECKPOINTS.iterdir()} <= {".lock"}
