@@ -133,6 +133,13 @@ def test_reruns_of_user_stages_and_data_are_predicted(project, predict):
     assert last == "dvc repro: 1 changed data; 1 outdated; 2 may rerun; 1 restored from the cache"
     assert reproduce() == {"data/raw/extra.txt.dvc", "first", "check", "inside", "reads"}
 
+    (project / "data/raw/extra.txt").unlink()
+    (project / "data/raw/extra.txt").write_text("1")
+    predicted, _ = predict(project)
+    assert predicted["first"] == "restored from the cache: data/raw/extra.txt changed"
+    assert predicted["inside"] == "may rerun, depending on first"
+    assert reproduce() == {"data/raw/extra.txt.dvc", "first", "check", "inside"}
+
 
 def test_another_torch_version_is_reported_but_outdates_no_stage(project, predict):
     reproduce()

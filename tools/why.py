@@ -2,8 +2,8 @@
 
 make why   prints one line per stage in the order of `dvc repro`, with the duration of its last run
 
-`dvc repro` runs an outdated stage, or restores its results if the cache has them for these inputs.
-Stages that read its outputs rerun if the outputs change.
+A stage is restored from the cache if the cache has its results for the current inputs, and no
+earlier step changes these inputs. Stages that read outputs of an outdated stage may rerun.
 """
 
 import json
@@ -11,12 +11,12 @@ import logging
 import reprlib
 import sys
 from importlib.metadata import version
-from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import NamedTuple
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.stage.cache import RunCacheNotFoundError
 from networkx import dfs_postorder_nodes
 
 from internals.git import clear_git_variables
@@ -56,14 +56,29 @@ def overlap(dep, out):
     return dep.is_relative_to(out) or out.is_relative_to(dep)
 
 
-def judge(stage, steps, status, restorable):
+def is_cached(stage):
+    """Whether the cache has the results of a stage for its current inputs."""
+    if not stage.deps_cached():
+        stage.save_deps()  # in memory
+        for out in stage.outs:  # those in dvc.lock belong to other inputs
+            out.hash_info = type(out.hash_info)()
+    try:
+        stage.repo.stage_cache.restore(stage, dry=True)
+    except RunCacheNotFoundError:
+        return False
+    return True
+
+
+def judge(stage, steps, status):
     """The step of a stage, from the steps of its upstream stages and its entry in `dvc status`."""
     reasons, missing, awaited = [text for text in status if isinstance(text, str)], [], []
     changes = {kind: new for part in status if isinstance(part, dict) for kind, new in part.items()}
     steps = [step for step in steps if step.verdict not in (DATA, UNCHANGED)]
+    settled = True  # no earlier step writes an input
     for dep in [] if stage.frozen else stage.deps:
         made = [(step, out) for step in steps for out in step.stage.outs if overlap(dep, out)]
         for step, out in made:
+            settled = False
             if step.verdict != RESTORED or out.hash_info != dep.hash_info:
                 awaited.append(step.stage.addressing)
         change = None if made else changes.get("changed deps", {}).get(str(dep))
@@ -77,29 +92,24 @@ def judge(stage, steps, status, restorable):
     is_data = stage.frozen or not (stage.cmd or stage.is_import)
     if is_data:
         missing += [describe(out, "deleted") for out in stage.outs if not out.exists]
-    for verdict, texts in ((FAILS, missing), (OUTDATED, reasons), (UNSURE, awaited)):
-        if texts:
-            return Step(stage, verdict, texts)
-    reasons = [describe(*change) for change in changes.get("changed outs", {}).items()]
-    verdict = DATA if is_data else RESTORED if restorable else OUTDATED
-    return Step(stage, verdict if reasons else UNCHANGED, reasons)
+    if missing:
+        return Step(stage, FAILS, missing)
+    if awaited and not reasons:
+        return Step(stage, UNSURE, awaited)
+    reasons = reasons or [describe(*c) for c in changes.get("changed outs", {}).items()]
+    if is_data or not reasons:
+        return Step(stage, DATA if reasons else UNCHANGED, reasons)
+    return Step(stage, RESTORED if settled and is_cached(stage) else OUTDATED, reasons)
 
 
 def plan(repo):
     """The steps of `dvc repro` in its order."""
-    messages = BufferingHandler(sys.maxsize)
-    logging.getLogger("dvc").handlers = [messages]
-    logging.getLogger("dvc").setLevel("INFO")
-    # The dry run looks up the inputs of dvc.lock in the cache, so it is wrong about changed inputs.
-    repo.reproduce(dry=True, on_error="ignore")
-    lines = [record.getMessage() for record in messages.buffer]
+    logging.getLogger("dvc").addHandler(logging.NullHandler())  # drop warnings
     status, graph, steps = repo.status(check_updates=False), repo.index.graph, {}
-    for target in repo.stage.collect("dvc.yaml"):
-        for stage in dfs_postorder_nodes(graph, target):
-            name = stage.addressing
-            restorable = any(text.startswith(f"Stage '{name}' is cached") for text in lines)
-            read = [steps[other.addressing] for other in graph[stage]]
-            steps[name] = judge(stage, read, status.get(name, []), restorable)
+    targets = repo.stage.collect("dvc.yaml")
+    for stage in dict.fromkeys(s for target in targets for s in dfs_postorder_nodes(graph, target)):
+        read = [steps[other] for other in graph[stage]]
+        steps[stage] = judge(stage, read, status.get(stage.addressing, []))
     return [*steps.values()]
 
 
