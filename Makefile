@@ -57,7 +57,7 @@ help:
 	@echo "make hooks        install a Git hook that checks each commit (.pre-commit-config.yaml)"
 	@echo "make test         run lint and fast tests (about two minutes)"
 	@echo "make test-slow    run slow tests: whole pipelines, processes, the page in a browser"
-	@echo "make test-faults  run all fault tests in full, with kills, random walks and clusters (nightly, over an hour)"
+	@echo "make test-faults  run all fault tests in full, with kills, random walks and clusters (nightly, up to 90 minutes)"
 	@echo "make audit        list known vulnerabilities of the packages in requirements.lock"
 	@echo "make setup        build .venv from requirements.lock"
 	@echo "make schema       update params.schema.json: DEFAULTS=1 takes all defaults from params.yaml"
