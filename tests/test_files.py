@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from workspaces import run_stage
@@ -45,6 +46,12 @@ def test_a_non_finite_metric_is_refused_with_its_name(value, name, workspace, wr
     with pytest.raises(FloatingPointError, match=rf"metrics/train\.json: {name} is (nan|inf)"):
         results.write_metrics("train", {"loss": value})
     assert written() == {}
+
+
+def test_arrays_have_the_same_bytes_with_every_version_of_python(workspace):
+    files.write_arrays("arrays.npz", numbers=np.arange(3), name="digits")
+    assert results.md5_of("arrays.npz") == "317da7efddfba8196a28c392537d5f2f"
+    assert files.read_arrays("arrays.npz")["numbers"].tolist() == [0, 1, 2]
 
 
 def test_a_flipped_byte_in_an_array_is_detected(workspace):

@@ -5,6 +5,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
@@ -63,10 +64,17 @@ def write_table(path, table):
 
 
 def write_arrays(path, **arrays):
-    """Write named arrays as an uncompressed .npz."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
+    """Write named arrays as an uncompressed .npz.
+
+    The bytes of np.savez depend on the patch version of Python, which changed its ZIP64 headers.
+    """
+    archive = io.BytesIO()
+    with ZipFile(archive, "w") as members:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, array, allow_pickle=False)
+            members.writestr(ZipInfo(f"{name}.npy"), member.getvalue())
+    write_bytes(path, archive.getvalue())
 
 
 def read_arrays(path):
