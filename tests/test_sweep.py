@@ -180,6 +180,7 @@ def test_an_interrupted_or_killed_sweep_leaves_no_process(signum, repository, st
     wait_until(lambda: not any(process.is_running() for process in descendants), 10)
 
 
+@pytest.mark.full  # the Slurm test also loses a worker
 def test_another_worker_repeats_the_run_of_a_killed_worker(repository, start, cluster):
     address, workers = cluster
     screen, terminal = os.openpty()
