@@ -140,6 +140,13 @@ def test_reruns_of_user_stages_and_data_are_predicted(project, predict):
     assert predicted["inside"] == "may rerun, depending on first"
     assert reproduce() == {"data/raw/extra.txt.dvc", "first", "check", "inside"}
 
+    for name in ("a.txt", "sub/o.txt"):
+        (project / name).unlink()
+    predicted, _ = predict(project)
+    assert predicted["first"] == "restored from the cache: a.txt is missing"
+    assert predicted["inside"] == "outdated: sub/o.txt is missing"  # uncertain without a.txt
+    assert reproduce() == {"first", "inside"}
+
 
 def test_another_torch_version_is_reported_but_outdates_no_stage(project, predict):
     reproduce()

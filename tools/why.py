@@ -56,15 +56,17 @@ def overlap(dep, out):
     return dep.is_relative_to(out) or out.is_relative_to(dep)
 
 
-def is_cached(stage):
-    """Whether the cache has the results of a stage for its current inputs."""
-    if not stage.deps_cached():
+def is_cached(stage, changed):
+    """Whether the cache has the results of a stage, for its current inputs if they have changed,
+    else for those in dvc.lock.
+    """
+    if changed:
         stage.save_deps()  # in memory
         for out in stage.outs:  # those in dvc.lock belong to other inputs
             out.hash_info = type(out.hash_info)()
     try:
         stage.repo.stage_cache.restore(stage, dry=True)
-    except RunCacheNotFoundError:
+    except (RunCacheNotFoundError, FileNotFoundError):  # or an input is still to be restored
         return False
     return True
 
@@ -96,10 +98,12 @@ def judge(stage, steps, status):
         return Step(stage, FAILS, missing)
     if awaited and not reasons:
         return Step(stage, UNSURE, awaited)
+    changed = bool(reasons)
     reasons = reasons or [describe(*c) for c in changes.get("changed outs", {}).items()]
     if is_data or not reasons:
         return Step(stage, DATA if reasons else UNCHANGED, reasons)
-    return Step(stage, RESTORED if settled and is_cached(stage) else OUTDATED, reasons)
+    certain = settled or not changed
+    return Step(stage, RESTORED if certain and is_cached(stage, changed) else OUTDATED, reasons)
 
 
 def plan(repo):
