@@ -28,7 +28,7 @@ from common.mnist import TEST, TRAIN
 from common.model import MODEL, DigitClassification, scale
 from common.results import metrics_path
 from common.stage import run
-from common.weights import detach_state, pack_state
+from common.weights import pack_state
 from training import machine
 from training.augment import Augment, distort, draw_epoch
 from training.checkpoint import Checkpoint, make_key
@@ -136,7 +136,7 @@ def main(
         print(f"{format_epoch(history[-1])}  {speed:,.0f} images/s", flush=True)
 
     # results
-    state = detach_state(ema_model)
+    state = {name: value.cpu().contiguous() for name, value in ema_model.state_dict().items()}
     write_table(HISTORY, make_table(history))
     write_arrays(WEIGHTS, **{name: tensor.numpy() for name, tensor in state.items()})
     write_bytes(MODEL, pack_state(state))

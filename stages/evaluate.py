@@ -43,11 +43,6 @@ def expected_calibration_error(confidence, correct, bins):
     return gaps.abs().sum().item() / len(confidence)
 
 
-def accuracy(actual, predicted):
-    """The fraction of correct predictions (n,)."""
-    return (predicted == actual).double().mean().item()
-
-
 def recall(actual, predicted, classes=10):
     """Recall of each class: (classes,)."""
     hits = torch.bincount(actual[actual == predicted], minlength=classes)
@@ -93,14 +88,14 @@ def main(
     errors = (~correct).sum().item()
     low, high = wilson_interval(len(actual) - errors, len(actual))
     metrics = {
-        "accuracy": accuracy(actual, predicted),
+        "accuracy": correct.double().mean().item(),
         "errors": errors,
         "loss": cross_entropy(logits, actual).item(),
         "ece": expected_calibration_error(confidence, correct, calibration_bins),
         "interval": [low, high],
         "train_mode": [
-            {"batches": "all classes", "accuracy": accuracy(actual, mixed)},
-            {"batches": "one class", "accuracy": accuracy(actual, by_class)},
+            {"batches": "all classes", "accuracy": (mixed == actual).double().mean().item()},
+            {"batches": "one class", "accuracy": (by_class == actual).double().mean().item()},
         ],
         "recall": recall(actual, predicted).tolist(),
     }

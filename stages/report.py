@@ -18,7 +18,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,7 +25,7 @@ from pydantic import Field
 
 from common.files import read_arrays, write_bytes
 from common.mnist import TEST, TRAIN, read_names
-from common.params import flatten, read_section
+from common.params import flatten, read_params, select
 from common.stage import run
 from common.statistics import most_confident_errors
 from page import facts, network
@@ -74,7 +73,8 @@ def main(
         return (PAGE / name).read_text(encoding="utf-8")
 
     defaults = facts.read_defaults()
-    params = {section: read_section(section) for section in defaults}
+    params = read_params()
+    params = {section: select(params, section) for section in defaults}
     metrics = facts.read_results()
     fields, perceptron = read_arrays("data/surfaces.npz"), read_arrays("data/xor.npz")
     history = pd.read_csv("data/network/history.csv")
@@ -102,7 +102,6 @@ def main(
             metrics=metrics,
             neuron=facts.describe_neuron(fields),
             layers=layers,
-            parameters=sum(layer["parameters"] for layer in layers),
             classes=classes,
             examples=examples,
             errors=worst,
@@ -110,7 +109,6 @@ def main(
             images=len(images),
             recall=facts.list_recall(predictions, classes),
             confused=facts.most_confused(predictions, classes),
-            missed_most=classes[int(np.argmin(metrics["evaluate"]["recall"]))],
             light=embed_folder("reports/figures"),
             dark=embed_folder("data/plots_dark"),
             hashes={path: sha256(Path(path).read_bytes()).hexdigest() for path in (TRAIN, TEST)},

@@ -117,7 +117,7 @@ def main(
         least = f"should be at least {-(-steps // MAX_SNAPSHOTS)} for {steps} steps"
         raise ParameterError("xor.snapshot_every", f"{least}, got {snapshot_every}")
     networks, losses = trajectory(single_start(seed), steps, lr)
-    W, b, v, c = (p[-1] for p in networks)
+    W, b, v, c = (p[-1].clone() for p in networks)
 
     # Without activation the network is affine. No line separates XOR, so the best is ŷ = ½.
     affine = torch.nn.Identity()

@@ -152,8 +152,8 @@ def test_tools_work_in_a_subfolder_and_ignore_the_variables_of_a_hook(repository
     assert run(repository, "doctor", **variables) == "no problems found\n"
     assert content(folder) == before
     assert git(repository, "status", "--porcelain") == ""
-    head = git(repository, "rev-parse", "HEAD")
-    git(repository, "checkout", "--quiet", "--detach", head)
+    git(repository, "update-ref", "refs/exps/exec/EXEC_BASELINE", "HEAD")
+    git(repository, "checkout", "--quiet", "--detach", git(repository, "rev-parse", "HEAD"))
     assert "HEAD is detached" in doctor(repository).stdout
     assert doctor(repository, "--fix").returncode == 0
 

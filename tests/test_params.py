@@ -12,7 +12,7 @@ from workspaces import small_params
 
 import cnn_train
 import surfaces
-from common.params import Loader, validate
+from common.params import read_params, validate
 from common.stage import exit_on_user_error, run
 
 
@@ -45,10 +45,7 @@ INVALID = [
     ({"target": float("nan")}, "surfaces.target: should be .*, got nan"),
     ({"target": None}, "surfaces.target: should be a valid number, got None"),
     ({1: 2}, "surfaces.1: unknown parameter, got 2"),
-    (
-        {"extend": 3},
-        "surfaces.extend: unknown parameter, got 3; surfaces takes extent, points",
-    ),
+    ({"extend": 3}, "surfaces.extend: unknown parameter, got 3"),
 ]
 
 
@@ -65,10 +62,7 @@ def test_a_missing_parameter_is_reported_by_name(workspace, capsys):
     params = yaml.safe_load(Path("params.yaml").read_text())
     del params["surfaces"]["target"]
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert error_line(capsys) == (
-        "params.yaml: surfaces.target: missing; "
-        "surfaces takes extent, points, target, lr, tolerance, steps; missing here: target"
-    )
+    assert error_line(capsys) == "params.yaml: surfaces.target: missing"
 
 
 AUGMENT = [
@@ -77,7 +71,7 @@ AUGMENT = [
     ({"shift": 15}, "shift: should be less than or equal to 14, got 15"),
     ({"rotation": "10"}, "rotation: should be a valid number, got '10'"),
     ({"until": float("nan")}, "until: should be .*, got nan"),
-    ({"shfit": 2}, "shfit: unknown parameter, got 2; train.augment takes shift, rotation, scale"),
+    ({"shfit": 2}, "shfit: unknown parameter, got 2"),
 ]
 
 
@@ -86,7 +80,7 @@ def test_an_invalid_member_of_a_group_is_reported_with_its_group(changes, line, 
     parameters = small_params()["train"]
     parameters["augment"] |= changes
     with pytest.raises(SystemExit) as stopped, exit_on_user_error("train"):
-        validate(cnn_train.main, "train", parameters)
+        validate(cnn_train.main, parameters)
     assert stopped.value.code == 2
     (message,) = capsys.readouterr().err.splitlines()
     assert re.match(rf"params\.yaml: train\.augment\.{line}", message), message
@@ -97,12 +91,12 @@ def test_an_incomplete_group_and_a_group_of_another_type_are_refused(workspace, 
     augment = parameters["augment"]
     del (missing := dict(augment))["shift"]
     for group, line in (
-        (missing, "train.augment.shift: missing; train.augment takes shift, rotation, scale"),
+        (missing, "train.augment.shift: missing"),
         ([*augment.values()], "train.augment: should be a dictionary"),
         (1, "train.augment: should be a dictionary"),
     ):
         with pytest.raises(SystemExit), exit_on_user_error("train"):
-            validate(cnn_train.main, "train", parameters | {"augment": group})
+            validate(cnn_train.main, parameters | {"augment": group})
         (message,) = capsys.readouterr().err.splitlines()
         assert message.startswith(f"params.yaml: {line}"), message
 
@@ -110,17 +104,15 @@ def test_an_incomplete_group_and_a_group_of_another_type_are_refused(workspace, 
 INVALID_FILES = {
     "": "surfaces: missing",
     "surfaces: 3": "surfaces: missing",
-    "surfaces: [": "not valid YAML",
+    "surfaces: [": "not valid YAML: line 1: expected the node content",
     "surfaces: !!python/object/apply:os.mkdir [exploited]": "not valid YAML",
-    "surfaces: {points: 2, points: 3}": "found 'points' twice",
-    "surfaces: {}\nsurfaces: {}": "found 'surfaces' twice",
-    "surfaces: " + "[" * 5000: "nested too deeply",
-    "surfaces: {points: " + "9" * 200_000 + "}": "more than 20,000 characters",
+    "surfaces: {points: 2, points: 3}": 'line 1: found duplicate key "points"',
+    "surfaces: {}\nsurfaces: {}": 'line 2: found duplicate key "surfaces"',
+    "surfaces: " + "[" * 5000: "not valid YAML",
+    "surfaces: {points: " + "9" * 200_000 + "}": "more than 20,000 bytes",
     "surfaces: 2001-13-45": "not valid YAML",
     "surfaces: !!int x": "not valid YAML",
     "surfaces: \x00": "not valid YAML",
-    'surfaces: {"\\e[31m\\n": 1}': r"surfaces.\x1b[31m\n: unknown parameter, got 1",
-    "surfaces: &a {pints: [*a]}": "surfaces.pints: unknown parameter, got [{'pints': [...]}]",
 }
 
 
@@ -129,6 +121,19 @@ def test_an_invalid_file_is_refused_and_its_code_does_not_run(text, workspace, c
     Path("params.yaml").write_text(text)
     assert INVALID_FILES[text] in error_line(capsys)
     assert not Path("exploited").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ('"\\e[31m\\n"', "1", r"surfaces.\x1b[31m\n: unknown parameter, got 1"),
+        ("pints", "&a [*a]", "surfaces.pints: unknown parameter, got [[[...]]]"),
+    ],
+)
+def test_a_strange_name_or_value_is_reported_in_one_line(name, value, line, workspace, capsys):
+    text = yaml.safe_dump({"surfaces": small_params()["surfaces"]})
+    Path("params.yaml").write_text(f"{text}  {name}: {value}\n")
+    assert error_line(capsys) == f"params.yaml: {line}"
 
 
 def test_the_message_for_a_missing_file_names_the_folder_to_run_in(workspace, capsys):
@@ -149,10 +154,10 @@ SCALARS = st.one_of(
 @given(SCALARS)
 def test_a_stage_reads_the_same_value_from_params_yaml_as_dvc(scalar):
     """Both fail, or both have the same value of the same type."""
-    values = []
-    for parse in (parse_yaml, lambda text, _: Loader(text).get_single_data()):
+    text, values = f"lr: {scalar}", []
+    for parse in (lambda: parse_yaml(text, "params.yaml"), lambda: read_params(lambda path: text)):
         try:
-            values.append(repr(parse(f"lr: {scalar}", "params.yaml")["lr"]))
+            values.append(repr(parse()["lr"]))
         except Exception:
             values.append("error")
     assert values[0] == values[1]
@@ -161,6 +166,9 @@ def test_a_stage_reads_the_same_value_from_params_yaml_as_dvc(scalar):
 def test_a_misspelt_parameter_is_reported_with_the_missing_name(workspace, capsys):
     text = Path("params.yaml").read_text().replace("points:", "pints:")
     Path("params.yaml").write_text(text)
-    line = error_line(capsys)
-    assert "surfaces.pints: unknown parameter, got 12; " in line
-    assert line.endswith("missing here: points")
+    with pytest.raises(SystemExit):
+        run(surfaces.main, section="surfaces")
+    assert capsys.readouterr().err.splitlines() == [
+        "params.yaml: surfaces.points: missing",
+        "params.yaml: surfaces.pints: unknown parameter, got 12",
+    ]

@@ -16,7 +16,7 @@ from workspaces import ROOT, small_params
 import report
 import surfaces
 from common.files import read_arrays
-from common.model import DigitClassification, fold_batch_norm, scale
+from common.model import DigitClassification, fuse, scale
 from common.params import flatten
 from common.results import read_metrics, write_metrics
 from page import facts, network
@@ -126,7 +126,8 @@ def test_a_change_of_any_metric_changes_the_text(results, section):
 
 
 def test_the_class_with_the_lowest_recall_is_named(results):
-    change_metrics("evaluate", {f"recall.{c}": 0.9 for c in range(10)} | {"recall.7": 0.1})
+    predictions = pd.read_csv("data/predictions.csv")
+    predictions.assign(predicted=predictions["actual"].replace(7, 1)).to_csv("data/predictions.csv")
     assert "7 has the lowest recall" in make()[1]
 
 
@@ -332,7 +333,7 @@ def test_folding_batch_norm_keeps_the_outputs():
     model = DigitClassification()
     model(scale(torch.randint(0, 256, (50, 28, 28))))  # statistics other than 0 and 1
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    folded = fold_batch_norm(model)
+    folded = fuse(model.eval())
     for layer, weight, bias in network.fold_batch_norm(state):
         expected = getattr(folded, layer)
         np.testing.assert_allclose(weight, expected.weight.detach(), rtol=1e-5, atol=1e-6)

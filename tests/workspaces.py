@@ -14,7 +14,8 @@ import yaml
 from common.files import write_arrays
 from common.mnist import TEST, TRAIN
 from common.params import validate
-from common.results import describe_run, metrics_path, write_metrics
+from common.results import write_metrics
+from common.stage import describe_run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,7 +62,7 @@ def train(**changes):
     """Run cnn_train in the current folder, with small parameters."""
     import cnn_train
 
-    metrics = validate(cnn_train.main, "train", small_params()["train"] | changes)
+    metrics = cnn_train.main(**validate(cnn_train.main, small_params()["train"] | changes))
     write_metrics("train", metrics)
     return metrics
 
@@ -90,7 +91,7 @@ def compute(folder):
     prepare(folder)
     with chdir(folder):
         write_images()
-        images = describe_run("download_mnist", SMALL["data"], {}, metrics_path("data"))
+        images = describe_run("download_mnist", "data", SMALL["data"], {})
         write_metrics("data", {"train_images": 200, "test_images": 100}, images)
         for stage in ("surfaces", "xor_train", "cnn_train", "evaluate", "plots"):
             assert run_stage(stage) == 0

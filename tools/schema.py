@@ -10,7 +10,6 @@ stages do.
 """
 
 import argparse
-import inspect
 import json
 import re
 import sys
@@ -18,22 +17,14 @@ from importlib import import_module
 from pathlib import Path
 
 import yaml
-from pydantic import ConfigDict, Field, create_model
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic import TypeAdapter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "stages"))
-from common.params import Loader
+from common.params import ParameterError, read_params
 from page.facts import read_defaults
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS, SCHEMA = ROOT / "params.yaml", ROOT / "params.schema.json"
-
-
-class Untitled(GenerateJsonSchema):
-    """Omit the title of each parameter, which repeats its name."""
-
-    def field_title_should_be_set(self, schema):
-        return False
 
 
 def comments(text):
@@ -57,31 +48,23 @@ def describe(stage, title, descriptions, defaults):
     """The name and the JSON Schema of a stage's section of params.yaml."""
     script = (ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")
     section = re.search(r'run\(main, section="(\w+)"\)', script)[1]
-    fields = {
-        parameter.name: (
-            parameter.annotation,
-            Field(
-                description=descriptions[section, parameter.name],
-                json_schema_extra={"default": defaults[section][parameter.name]},
-            ),
-        )
-        for parameter in inspect.signature(import_module(stage).main).parameters.values()
-    }
-    model = create_model(section, __config__=ConfigDict(extra="forbid"), **fields)
-    schema = model.model_json_schema(schema_generator=Untitled) | {"title": title}
+    schema = TypeAdapter(import_module(stage).main).json_schema()
+    for name, rules in schema["properties"].items():
+        rules |= {"description": descriptions[section, name], "default": defaults[section][name]}
+        rules.pop("title", None)  # repeats the name
     for group in schema.pop("$defs", {}).values():  # inlined
         name = group["title"].lower()
-        for member, properties in group["properties"].items():
-            properties["description"] = descriptions[section, name, member]
+        for member, rules in group["properties"].items():
+            rules["description"] = descriptions[section, name, member]
+            del rules["title"]
         schema["properties"][name]["anyOf"][0] = group
-    return section, schema
+    return section, {"title": title} | schema
 
 
 def generate(known):
     """The text of params.schema.json; `known` maps section and parameter to the default to keep."""
     text = PARAMS.read_text(encoding="utf-8")
-    values = yaml.load(text, Loader)  # noqa: S506
-    given = comments(text), keep(known, values)
+    given = comments(text), keep(known, read_params(lambda path: text))
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     try:
         sections = dict(describe(stage, stages[stage]["desc"], *given) for stage in stages)
@@ -101,4 +84,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--defaults", action="store_true", help="take them from params.yaml")
     renew = parser.parse_args().defaults or not SCHEMA.exists()
-    SCHEMA.write_text(generate({} if renew else read_defaults(SCHEMA)), encoding="utf-8")
+    try:
+        SCHEMA.write_text(generate({} if renew else read_defaults(SCHEMA)), encoding="utf-8")
+    except ParameterError as error:
+        sys.exit(str(error))

@@ -20,11 +20,11 @@ class DamagedFileError(OSError):
 def write_bytes(path, content):
     """Replace a file atomically: write a temporary file beside it, fsync, rename.
 
-    A killed process may leave the temporary file; Git ignores it and the next write replaces it.
-    OSError names `path`, whichever step failed.
+    A killed process may leave the temporary file, which Git and DVC ignore. OSError names `path`,
+    whichever step failed.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -32,22 +32,12 @@ def write_bytes(path, content):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:
+    except OSError as error:
+        reason = f"could not be written: {error.strerror}"
+        raise type(error)(error.errno, reason, str(path)) from None
+    finally:
         with suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):
-            reason = f"could not be written: {error.strerror}"
-            raise type(error)(error.errno, reason, str(path)) from None
-        raise
-
-
-def delete(path):
-    """Delete a file if it exists."""
-    try:
-        Path(path).unlink(missing_ok=True)
-    except OSError as error:
-        reason = f"could not be deleted: {error.strerror}"
-        raise type(error)(error.errno, reason, str(path)) from None
 
 
 def write_rows(path, table):
@@ -71,9 +61,8 @@ def write_arrays(path, **arrays):
     archive = io.BytesIO()
     with ZipFile(archive, "w") as members:
         for name, array in arrays.items():
-            member = io.BytesIO()
-            np.save(member, array, allow_pickle=False)
-            members.writestr(ZipInfo(f"{name}.npy"), member.getvalue())
+            with members.open(ZipInfo(f"{name}.npy"), "w") as member:
+                np.save(member, array, allow_pickle=False)
     write_bytes(path, archive.getvalue())
 
 

@@ -4,10 +4,9 @@ from copy import deepcopy
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.fx.experimental.optimization import fuse
 
 MODEL = "data/network/model.pth"
-PARAMETERS = 115_690
 
 
 class DigitClassification(nn.Module):
@@ -39,7 +38,7 @@ class DigitClassification(nn.Module):
         self.relu4 = nn.ReLU(inplace=True)
         self.linear2 = nn.Linear(64, 10)
 
-        assert sum(p.numel() for p in self.parameters()) == PARAMETERS
+        assert sum(p.numel() for p in self.parameters()) == 115_690
 
     def forward(self, images):
         x = self.pool1(self.relu1(self.bn1(self.conv1(images))))  # (n, 32, 14, 14)
@@ -54,19 +53,10 @@ def scale(images):
     return images[:, None].float() / 127.5 - 1
 
 
-def fold_batch_norm(model):
-    """A copy in eval mode; each BatchNorm is folded into the preceding layer."""
-    model = deepcopy(model).eval()
-    for k in (1, 2, 3):
-        conv, bn = getattr(model, f"conv{k}"), getattr(model, f"bn{k}")
-        setattr(model, f"conv{k}", fuse_conv_bn_eval(conv, bn))
-        setattr(model, f"bn{k}", nn.Identity())
-    model.linear1, model.bn4 = fuse_linear_bn_eval(model.linear1, model.bn4), nn.Identity()
-    return model
-
-
 @torch.inference_mode()
 def predict(model, images, batch_size=250):
-    """Logits (n, 10) for pixels (n, 28, 28) uint8, in eval mode."""
-    folded = fold_batch_norm(model)
+    """Logits (n, 10) for pixels (n, 28, 28) uint8, in eval mode; BatchNorm is folded into the
+    preceding layers.
+    """
+    folded = fuse(deepcopy(model).eval(), inplace=True)
     return torch.cat([folded(scale(batch)) for batch in images.split(batch_size)])

@@ -5,22 +5,15 @@ import os
 import sys
 import time
 from contextlib import contextmanager, suppress
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
 
+import yaml
 from pydantic import ValidationError
 
-from common.params import PARAMS, ParameterError, explain, read_section, validate
-from common.results import (
-    METRICS,
-    StaleResultError,
-    check,
-    describe_run,
-    list_files,
-    md5_of,
-    metrics_path,
-    write_metrics,
-)
+from common.files import write_bytes
+from common.params import PARAMS, ParameterError, explain, read_params, select, validate
+from common.results import METRICS, StaleResultError, check, md5_of, metrics_path, write_metrics
 
 
 def stop(status, *lines):
@@ -33,8 +26,8 @@ def stop(status, *lines):
 def exit_on_user_error(section):
     """Turn an error that users can fix into one line on standard error and an exit status.
 
-    The status is 2 for an invalid parameter; 1 for an unreadable or unwritable file, stale results
-    or a non-finite result; 130 for Ctrl-C.
+    The status is 2 for an invalid parameter or a non-finite result; 1 for an unreadable or
+    unwritable file or stale results; 130 for Ctrl-C.
     """
     try:
         yield
@@ -48,8 +41,6 @@ def exit_on_user_error(section):
         stop(2, f"{PARAMS}: nested without end")
     except FileNotFoundError as error:
         stop(1, f"{error.filename}: not found; run `dvc repro` to create it")
-    except FloatingPointError as error:
-        stop(1, f"{error}: try smaller numbers in {section}, of {PARAMS}")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         stop(1, f"{where}{error.strerror or error}")
@@ -67,39 +58,36 @@ def refuse_links():
             stop(1, f"{path}: {reason} dvc cache dir /its/path && dvc config cache.type symlink")
 
 
+def list_files(stage, *kinds):
+    """Paths under data/ and reports/ that dvc.yaml lists for a stage, folders expanded."""
+    entry = yaml.safe_load(Path("dvc.yaml").read_bytes())["stages"].get(stage, {})
+    items = (item for kind in kinds for item in entry.get(kind, []))
+    for path in (Path(next(iter(item)) if isinstance(item, dict) else item) for item in items):
+        if path.parts[0] in ("data", "reports"):
+            yield from sorted(path.glob("[!.]*")) if path.is_dir() else [path]
+
+
+def describe_run(stage, section, params, reads):
+    """The provenance of a finished stage; `reads` maps its inputs to their MD5s."""
+    written = list_files(stage, "outs", "metrics", "plots")
+    writes = {path.as_posix(): md5_of(path) for path in written if path != metrics_path(section)}
+    return {"stage": stage, "params": params, "reads": reads, "writes": writes}
+
+
 def run(main, section):
-    """Call `main` with its section of params.yaml and write the metrics that it returns.
-
-    First validate the parameters, then check that the results it reads match their own parameters.
-    """
-    started = time.monotonic()
+    """Call `main` with its section of params.yaml and write the metrics that it returns."""
+    started, stage, md5 = time.monotonic(), Path(inspect.getfile(main)).stem, cache(md5_of)
     refuse_links()
-    stage, md5, read = Path(inspect.getfile(inspect.unwrap(main))).stem, cache(md5_of), {}
-
-    @wraps(main)
-    def checked_main(**valid):
-        files = [path.as_posix() for path in list_files(stage, ["deps"])]
-        check([Path(file).stem for file in files if file.startswith(METRICS)], digest=md5)
-        read.update((file, md5(file)) for file in files)
-        return main(**valid)
-
     with exit_on_user_error(section):
-        params = read_section(section)
-        metrics = validate(checked_main, section, params)
+        params = select(read_params(), section)
+        valid = validate(main, params)
+        inputs = [path.as_posix() for path in list_files(stage, "deps")]
+        check([Path(p).stem for p in inputs if Path(p).parent == METRICS], digest=md5)
+        reads = {path: md5(path) for path in inputs}
+        metrics = main(**valid)
         if metrics is not None:
-            provenance = describe_run(stage, params, read, metrics_path(section))
-            write_metrics(section, metrics, provenance)
-    if "DVC_ROOT" in os.environ:
-        save_duration(stage, time.monotonic() - started)
-
-
-def save_duration(stage, seconds):
-    """Save a stage's duration for the estimates of `make why`.
-
-    The file is .dvc/tmp/times/STAGE, ignored by Git and DVC. Under `dvc exp run --temp` DVC_ROOT is
-    the original repository.
-    """
-    path = Path(os.environ["DVC_ROOT"], ".dvc/tmp/times", stage)
-    with suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"{seconds:.1f}\n")
+            write_metrics(section, metrics, describe_run(stage, section, params, reads))
+    if "DVC_ROOT" in os.environ:  # the original repository, also under `dvc exp run --temp`
+        times = Path(os.environ["DVC_ROOT"], ".dvc/tmp/times", stage)  # for `make why`
+        with suppress(OSError):
+            write_bytes(times, f"{time.monotonic() - started:.1f}\n".encode())

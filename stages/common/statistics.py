@@ -16,5 +16,4 @@ def wilson_interval(successes, trials, z=1.959964):
 
 def most_confident_errors(predictions, count):
     """Misclassified rows, most confident first."""
-    errors = predictions[predictions["actual"] != predictions["predicted"]]
-    return errors.sort_values("probability", ascending=False, kind="stable").head(count)
+    return predictions.query("actual != predicted").nlargest(count, "probability")

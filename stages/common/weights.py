@@ -8,16 +8,12 @@ import torch
 from common.files import DamagedFileError
 
 
-def detach_state(model):
-    """A model's state dict {name: tensor}, contiguous and on the CPU."""
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-
-
 def pack_state(state):
-    """Serialise {name: tensor} for torch.load; equal values give equal bytes."""
+    """Serialise {name: tensor} for torch.load; equal values give equal bytes, unless a tensor is a
+    view, which is stored with its whole storage.
+    """
     buffer = io.BytesIO()  # torch.save(path) would store the temporary file's name
-    # torch.save stores a view's whole storage, hence the clones.
-    torch.save({name: value.clone() for name, value in state.items()}, buffer)
+    torch.save(state, buffer)
     return buffer.getvalue()
 
 

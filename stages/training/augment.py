@@ -55,9 +55,7 @@ def draw_distortions(count, augment, generator):
 
 
 def draw_epoch(augment, first_step, batches, steps, batch_size, generator):
-    """Coefficients (batch_size, 2, 3 or 84) for `batches` steps from `first_step` on; None for
-    steps without augmentation.
-    """
+    """Coefficients (batch_size, 2, 3 or 84) of each step of an epoch; None: no augmentation."""
     augmented = round(augment.until * steps) if augment else 0
     count = min(max(augmented - first_step, 0), batches)
     if not count:

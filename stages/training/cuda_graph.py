@@ -29,14 +29,13 @@ class GraphedStep:
 
     def state(self):
         """All tensors that the step modifies in place."""
-        modules = [t for model in self.models for t in (*model.parameters(), *model.buffers())]
-        moments = [t for state in self.optimizer.state.values() for t in state.values()]
-        return modules + [tensor for tensor in moments if torch.is_tensor(tensor)]
+        states = [model.state_dict() for model in self.models] + [*self.optimizer.state.values()]
+        return [tensor for state in states for tensor in state.values()]
 
     def capture(self, tensors):
         """The graph, its input tensors and its output tensors."""
         inputs, graph = [tensor.clone() for tensor in tensors], torch.cuda.CUDAGraph()
-        before = [(tensor, tensor.detach().clone()) for tensor in self.state()]
+        before = [(tensor, tensor.clone()) for tensor in self.state()]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -51,9 +50,8 @@ class GraphedStep:
             reason = f"could not capture the training step as a CUDA graph: {cause}"
             message = f"{' '.join(reason.split())}; try cpu, got 'cuda'"
             raise ParameterError("train.device", message) from cause
-        with torch.no_grad():
-            for tensor in self.state():  # including new ones: momenta, which start at zero
-                tensor.zero_()
-            for tensor, value in before:
-                tensor.copy_(value)
+        for tensor in self.state():  # including new ones: momenta, which start at zero
+            tensor.zero_()
+        for tensor, value in before:
+            tensor.copy_(value)
         return graph, inputs, outputs

@@ -8,22 +8,18 @@ from common.params import ParameterError
 
 
 def read_splits(validation, device):
-    """The splits train, val and test: {split: (images, labels)} on the device.
+    """Images (n, 28, 28) uint8 and labels (n,) int64 of each split on the device: train, val, test.
 
-    val is a random fraction of the training images, possibly empty. All seeds share it, so runs
-    are compared on the same images.
+    val, possibly empty, has the same images for all seeds.
     """
-    images, labels = read_tensors(TRAIN, device)
+    (images, labels), test = (
+        [torch.from_numpy(array).to(device) for array in read_images(path)]
+        for path in (TRAIN, TEST)
+    )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).to(device)
     val, train = order.tensor_split([round(validation * len(labels))])
-    splits = {"train": (images[train], labels[train]), "val": (images[val], labels[val])}
-    return splits | {"test": read_tensors(TEST, device)}
-
-
-def read_tensors(path, device):
-    """Images (n, 28, 28) uint8 and labels (n,) int64 on the device."""
-    images, labels = (torch.from_numpy(array).to(device) for array in read_images(path))
-    return images, labels.long()
+    parts = {"train": (images[train], labels[train]), "val": (images[val], labels[val])}
+    return parts | {"test": test}
 
 
 def count_batches(count, batch_size):

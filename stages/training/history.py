@@ -1,16 +1,16 @@
 """The history of a training run: one row per epoch."""
 
 from math import isfinite
+from pathlib import Path
 
 import pandas as pd
 from torch.nn.functional import cross_entropy
 
-from common.files import delete, write_rows
+from common.files import write_rows
 from common.model import predict
 from common.params import ParameterError
 
 CURVES = "reports/plots/history.json"
-COLUMNS = ["epoch", "lr", *(f"{s}_{v}" for s in ("train", "val", "test") for v in ("loss", "acc"))]
 
 
 def evaluate(model, images, labels):
@@ -35,15 +35,12 @@ def describe_splits(model, splits):
 
 def make_table(history):
     """The history as a data frame; columns of an empty split are empty."""
-    return pd.DataFrame(history, columns=COLUMNS)
+    return pd.DataFrame(history).drop(columns="first_losses")
 
 
 def describe_epoch(epoch, lrs, losses, train_acc, model, splits):
-    """The history's row for an epoch with these losses and learning rates of its steps, and
-    `first_losses`, those of its first five steps.
-
-    ParameterError names the first step with a non-finite loss, or the last step if only the
-    evaluation of the model is not finite.
+    """The history's row for an epoch, from the losses and learning rates of its steps;
+    ParameterError names the first step with a non-finite loss.
     """
     row = {"epoch": epoch, "lr": lrs[0].item()}
     row |= {"train_loss": losses.mean().item(), "train_acc": train_acc}
@@ -51,6 +48,7 @@ def describe_epoch(epoch, lrs, losses, train_acc, model, splits):
         row[f"{split}_loss"], row[f"{split}_acc"] = evaluate(model, *splits[split])
     if all(isfinite(value) for value in row.values() if value is not None):
         return row | {"first_losses": losses[:5].tolist()}
+    # The last step, if only the evaluation of the model is not finite.
     step = [*losses.isfinite().logical_not().nonzero().flatten().tolist(), len(losses) - 1][0]
     found = f"the loss is not finite in epoch {epoch}, step {step + 1}"
     hint = f"at a learning rate of {lrs[step]:.2g}; try a lower one"
@@ -64,10 +62,7 @@ def format_epoch(row):
 
 
 def write_curves(history, stale):
-    """Replace the data of `dvc plots` during training.
-
-    First delete the `stale` results of an earlier run, so an interrupted run leaves no mixture.
-    """
+    """Replace the data of `dvc plots`; first delete the `stale` results of an earlier run."""
     for path in stale:
-        delete(path)
+        Path(path).unlink(missing_ok=True)
     write_rows(CURVES, make_table(history))

@@ -16,10 +16,8 @@ def choose_device(name):
     """The named device; auto is the CUDA device if there is one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ParameterError("train.device", "no CUDA device was found on this machine, got 'cuda'")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise ParameterError("train.device", "no Apple GPU was found on this machine, got 'mps'")
+    if name != "cpu" and not torch.get_device_module(name).is_available():
+        raise ParameterError("train.device", f"not available on this machine, got {name!r}")
     return torch.device(name)
 
 

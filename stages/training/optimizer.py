@@ -53,11 +53,9 @@ def make_ema(model):
     counters = {id(b): b for b in model.buffers() if not b.is_floating_point()}
     ema_model = deepcopy(model, counters).requires_grad_(False)
     averages, values = (
-        [t for t in (*m.parameters(), *m.buffers()) if t.is_floating_point()]
-        for m in (ema_model, model)
+        [t for t in m.state_dict().values() if t.is_floating_point()] for m in (ema_model, model)
     )
 
-    @torch.no_grad()
     def update(decay):
         torch._foreach_mul_(averages, decay)
         torch._foreach_add_(averages, torch._foreach_mul(values, 1 - decay))

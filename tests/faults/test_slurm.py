@@ -166,6 +166,6 @@ def test_a_sweep_on_slurm_completes_after_a_job_is_cancelled(slurm, tmp_path):
 
     # All eight exist with valid provenance, so the sweep runs nothing and needs no cluster.
     command = ["python", "tools/sweep.py", "-S", "train.seed=range(1,9)"]
-    again = slurm | {"DASK_SCHEDULER": "tcp://127.0.0.1:1"}
+    again = slurm | {"DASK_SCHEDULER_ADDRESS": "tcp://127.0.0.1:1"}
     subprocess.run(command, cwd=folder, env=again, check=True)
     assert experiments(folder) == completed

@@ -19,7 +19,7 @@ from workspaces import ENV
 
 from internals.experiments import find_problem
 
-from common.params import ParameterError, read_section
+from common.params import ParameterError, read_params, select
 from common.results import StaleResultError, check, read_metrics
 
 WALKS = int(os.environ.get("WALKS", 40))  # with --full
@@ -140,7 +140,7 @@ class Walk:
             except (OSError, ParameterError, StaleResultError):
                 self.counts["folder refused"] += 1
                 return
-            params = {section: read_section(section) for section in PARAMS}
+            params = {section: select(read_params(), section) for section in PARAMS}
         self.compare("folder", metrics, params)
 
     def check_revisions(self):

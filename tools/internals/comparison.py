@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from internals.experiments import SEED, flat, metrics_of, read_params
+from internals.experiments import SEED, flat, metrics_of, params_of
 from internals.git import content_of
 from internals.summary import compare_errors
 
@@ -27,7 +27,7 @@ def read_result(revision):
 
     predictions = rows("predictions")
     columns = (np.array([row[name] for row in predictions]) for name in ("actual", "predicted"))
-    params = flat(read_params(revision))
+    params = flat(params_of(revision))
     return Result(params, metrics_of(revision), rows("history"), *columns)
 
 

@@ -3,12 +3,11 @@
 import hashlib
 import json
 import re
-
-import yaml
+from functools import partial
 
 from internals.git import RunError, content_of, git
 
-from common.params import PARAMS, Loader, ParameterError, flatten
+from common.params import ParameterError, flatten, read_params
 from common.results import StaleResultError, check, metrics_path
 
 METRICS = ("train", "evaluate")
@@ -38,18 +37,17 @@ def experiments_of(commit):
     return {name.removeprefix(prefix): name for name in names}
 
 
-def read_params(revision):
-    """All parameters of a revision; None if its params.yaml is missing or invalid."""
+def params_of(revision):
+    """All parameters of a revision; {} if its params.yaml is missing or invalid."""
     try:
-        return yaml.load(content_of(revision, str(PARAMS)), Loader)  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError):
-        return None
+        return read_params(partial(content_of, revision))
+    except ParameterError:
+        return {}
 
 
 def flat(params):
     """Dotted name to value; null, empty lists and empty mappings become strings."""
-    members = flatten(params if isinstance(params, dict) else {})
-    return {n: json.dumps(v) if v in (None, [], {}) else v for n, v in members}
+    return {n: json.dumps(v) if v in (None, [], {}) else v for n, v in flatten(params)}
 
 
 def find_problem(revision, sections=("data", *METRICS)):
@@ -63,8 +61,8 @@ def find_problem(revision, sections=("data", *METRICS)):
     try:
         for section in [s for s in sections if s != "data"]:  # users may have their own data stage
             content_of(revision, metrics_path(section))
-        check(sections, lambda path: content_of(revision, path).decode(), digest)
-    except (OSError, UnicodeDecodeError, StaleResultError, ParameterError) as error:
+        check(sections, partial(content_of, revision), digest)
+    except (OSError, StaleResultError, ParameterError) as error:
         return str(error)
 
 
@@ -85,7 +83,7 @@ def find_results(runs, commit):
     """
     params, by_params = {}, {}
     for name, revision in experiments_of(commit).items():
-        params[name] = flat(read_params(revision))
+        params[name] = flat(params_of(revision))
         by_params.setdefault(frozenset(params[name].items()), []).append(revision)
     results, blocked = {}, {}
     for name, run in runs.items():

@@ -5,7 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 
-from internals.experiments import SEED, name_of, read_params
+from internals.experiments import SEED, name_of, params_of
 from internals.git import RunError
 
 from common.params import PARAMS
@@ -55,8 +55,8 @@ def expand(settings, commit):
 
     sections = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]
     validators = {name: Draft202012Validator(rules) for name, rules in sections.items()}
-    base, runs = read_params(commit), {}
-    if not isinstance(base, dict):
+    base, runs = params_of(commit), {}
+    if not base:
         raise RunError(f"the last commit has no valid {PARAMS}")
     try:
         sweeps = [sweep["params.yaml"] for sweep in get_hydra_sweeps({"params.yaml": settings})]
