@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from internals.git import clear_git_variables
+from internals.git import clear_variables
 
 DEMO, PART, FORMER = Path("demo"), Path(".demo.part"), Path(".demo.former.part")
 COPIED = [".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "dvc.yaml", "stages"]
@@ -75,7 +75,7 @@ def build():
 
 
 def main():
-    clear_git_variables()
+    clear_variables()
     Path(".dvc/tmp").mkdir(exist_ok=True)
     with FileLock(".dvc/tmp/demo.lock"):
         if FORMER.exists() and not DEMO.exists():  # killed between the two renames below

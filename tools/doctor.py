@@ -12,12 +12,12 @@ from pathlib import Path
 
 import yaml
 
-from internals.git import clear_git_variables, commit_of
+from internals.git import clear_variables, commit_of
 from internals.integrity import cache, run_cache
 from internals.leftovers import copies, dvc_locks, git_locks, head, partial_files, references
 from internals.processes import at_work
 
-from common.params import ParameterError, read_section
+from common.params import ParameterError, read_params, select
 from common.results import StaleResultError, check, read_metrics
 
 
@@ -39,8 +39,10 @@ def results():
             yield f"{path}: conflict markers: {sides}", None
             return
     try:
-        text = Path("dvc.lock").read_text() if Path("dvc.lock").exists() else ""
-        recorded = dict((yaml.safe_load(text) or {}).get("stages", {}))
+        lock = yaml.safe_load(Path("dvc.lock").read_text())
+        recorded = dict(lock.get("stages", {}))
+    except FileNotFoundError:
+        recorded = {}
     except (AttributeError, TypeError, ValueError, yaml.YAMLError):
         yield "dvc.lock: damaged: `git restore dvc.lock`, or delete it and run `dvc repro`", None
         return
@@ -48,7 +50,7 @@ def results():
         try:
             check([path.stem])
         except StaleResultError as error:
-            (made,), now = read_metrics(path.stem)["provenance"], read_section(path.stem)
+            (made,), now = read_metrics(path.stem)["provenance"], select(read_params(), path.stem)
             entry = recorded.get(made["stage"], {}).get("params", {}).get("params.yaml", {})
             if made["params"] != now == entry.get(path.stem):
                 yield str(error), None
@@ -71,7 +73,7 @@ def examine(find, fix):
 
 
 def main(fix):
-    clear_git_variables()
+    clear_variables()
     if not Path(".dvc").is_dir():
         sys.exit("no .dvc in this folder: run make doctor in the project's root")
     if busy := [*at_work()]:

@@ -25,23 +25,18 @@ CLEARED = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PIP_REQUIR
 CLEARED += ("UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_CONSTRAINT", "UV_OVERRIDE", "VIRTUAL_ENV")
 
 
-def describe(lock, store):
-    """The content of an environment's `ready` file: lock file hash, Python version, folder."""
+def name_of(lock, store):
+    """The name of an environment: a hash of the lock file, the Python version and the folder."""
     digest = hashlib.sha256(lock).hexdigest()
-    return "{}\n{}.{}\n{}\n".format(digest, *sys.version_info[:2], store.resolve())
-
-
-def read_ready(environment):
-    try:
-        return (environment / "ready").read_text()
-    except OSError:
-        return ""
+    text = "{}\n{}.{}\n{}\n".format(digest, *sys.version_info[:2], store.resolve())
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def is_complete(environment, lock):
     """Whether an environment was built from this lock file, with this Python, in its folder."""
-    expected = describe(lock, environment.resolve().parent)
-    return read_ready(environment) == expected and (environment / "bin/python").exists()
+    folder = environment.resolve()
+    ready = (folder / "ready").exists() and (folder / "bin/python").exists()
+    return ready and folder.name == name_of(lock, folder.parent)
 
 
 def cache_folder():
@@ -102,12 +97,7 @@ def install(environment, lock, descriptor):
     run(*pip, "--quiet", "--require-hashes", "-r", environment / "uv.lock")
     sync = [environment / "bin/uv", "pip", "sync", "--quiet", "--require-hashes"]
     run(*sync, "--python", environment, environment / LOCK)
-    part = environment / "ready.part"
-    with open(part, "w") as file:
-        file.write(describe(lock, environment.parent))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(environment / "ready")
+    (environment / "ready").touch()
 
 
 def build(environment, lock, descriptor):
@@ -148,10 +138,9 @@ def main():
     if is_complete(LINK, lock):
         return
     store = make_store()
-    wanted, found = describe(lock, store), read_ready(LINK).splitlines()
-    environment = store / hashlib.sha256(wanted.encode()).hexdigest()[:12]
-    if found[:2] == wanted.splitlines()[:2] and not is_complete(environment, lock):
-        print(f"the environment of .venv was built in {found[2]} and does not work here")
+    environment = store / name_of(lock, store)
+    if (LINK / "ready").exists() and not is_complete(environment, lock):
+        print(f".venv was built for another folder, Python version or {LOCK}")
     with locked(store / f"{environment.name}.lock") as descriptor:
         if not is_complete(environment, lock):
             build(environment, lock, descriptor)

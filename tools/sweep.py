@@ -6,8 +6,8 @@ make seeds [N=10] [SET="-S train.epochs=1,2"]
 A sweep runs the missing experiments up to `evaluate` and prints the difference of each setting from
 the first one, paired by seed. `make seeds` sweeps over train.seed = 1 to N and writes one entry per
 setting to reports/seeds.json. -S accepts Hydra's lists and ranges. JOBS parallel runs share the
-cores of this machine. With DASK_SCHEDULER=tcp://... in the environment, the sweep runs on that Dask
-cluster instead, one run per worker thread.
+cores of this machine. With DASK_SCHEDULER_ADDRESS=tcp://... in the environment, the sweep runs on
+that Dask cluster instead, one run per worker thread.
 """
 
 import argparse

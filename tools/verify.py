@@ -7,7 +7,6 @@ make repro           ends with a one-line comparison of the results in this fold
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,12 +14,12 @@ import time
 from functools import partial
 from pathlib import Path
 
-from internals.copies import CLONE, COPIES, absolute_mirror, cache_settings
+from internals.clone import COPIES, absolute_mirror, cache_settings, clone_steps, environment
 from internals.differences import Results, summarize, tabulate
 from internals.experiments import find_problem
 from internals.git import RunError, content_of, current_commit, exit_on_user_error, git
 
-from common.results import StaleResultError, check, metrics_path
+from common.results import StaleResultError, check
 
 SECTIONS = ("data", "surfaces", "xor", "train", "evaluate", "plots")
 QUICK = {"surfaces": "surfaces", "xor": "xor_train"}  # section: stage
@@ -28,44 +27,31 @@ PAGE = "reports/index.html"
 
 
 def read_committed(sections, commit):
-    """The results of a commit; RunError if they do not match its parameters. `data` has no results
-    if the images are imported instead of downloaded.
-    """
-    read, found = partial(content_of, commit), []
-    for section in sections:
-        try:
-            read(metrics_path(section))
-            found.append(section)
-        except FileNotFoundError as error:
-            if section != "data":
-                reason = f"the last commit has no results: {error}"
-                raise RunError(f"{reason}; run `dvc repro` and commit") from None
-    if problem := find_problem(commit, found):
-        raise RunError(f"the last commit: {problem}")
-    return Results(found, read)
+    """The results of a commit; RunError if they do not match its parameters."""
+    if problem := find_problem(commit, sections):
+        reason = f"the last commit has no valid results ({problem})"
+        raise RunError(f"{reason}: run dvc repro and commit")
+    return Results(sections, partial(content_of, commit))
 
 
 def reproduce(commit, folder, stages):
     """Run stages of a commit in a clone in `folder`; return the project's path in the clone."""
     top, prefix = git("rev-parse", "--show-toplevel"), git("rev-parse", "--show-prefix")
-    clone = Path(folder, "project", prefix)
-    environment = {n: v for n, v in os.environ.items() if n not in ("DVC_ROOT", "DVC_STAGE")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment |= absolute_mirror()
-    settings = cache_settings()  # a later `dvc repro` finds these results in the cache
-    imported = [] if stages else git("ls-tree", "-r", "--name-only", commit).split("\n")
-    imported = [path for path in imported if path.endswith(".dvc")]
+    clone = Path(folder, "project")
+    project = clone / prefix
+    imported = [] if stages else git("ls-tree", "-rz", "--name-only", commit).split("\0")
     target = ["--single-item", *stages] if stages else []
-    for command, place in (
-        ([*CLONE, top, f"{folder}/project"], "."),
-        (["git", "checkout", "--quiet", "--detach", commit], f"{folder}/project"),
-        *((["dvc", "config", "--local", *setting], clone) for setting in settings.items()),
-        *((["dvc", "pull", "--quiet", path], clone) for path in imported),
-        (["dvc", "repro", "--force", "--no-run-cache", *target], clone),
-    ):
-        if subprocess.run(command, cwd=place, env=environment).returncode:
+    steps = [
+        # With these settings, a later `dvc repro` finds the results in the cache.
+        *clone_steps(top, clone, prefix, commit, cache_settings()),
+        *((project, "dvc", "pull", "--quiet", path) for path in imported if path.endswith(".dvc")),
+        (project, "dvc", "repro", "--force", "--no-run-cache", *target),
+    ]
+    variables = environment() | absolute_mirror()
+    for place, *command in steps:
+        if subprocess.run(command, cwd=place, env=variables).returncode:
             raise RunError(f"{' '.join(command[:2])} failed in a clone of the last commit")
-    return clone
+    return project
 
 
 def show_number(value):

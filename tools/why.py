@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.stage.cache import RunCacheNotFoundError
-from networkx import dfs_postorder_nodes
 
-from internals.git import clear_git_variables
+from internals.git import clear_variables
 
 from common.params import flatten
 from common.results import metrics_path
@@ -109,9 +109,8 @@ def judge(stage, steps, status):
 def plan(repo):
     """The steps of `dvc repro` in its order."""
     logging.getLogger("dvc").addHandler(logging.NullHandler())  # drop warnings
-    status, graph, steps = repo.status(check_updates=False), repo.index.graph, {}
-    targets = repo.stage.collect("dvc.yaml")
-    for stage in dict.fromkeys(s for target in targets for s in dfs_postorder_nodes(graph, target)):
+    status, graph, steps = repo.status(check_updates=False), get_active_graph(repo.index.graph), {}
+    for stage in plan_repro(graph, repo.stage.collect("dvc.yaml")):
         read = [steps[other] for other in graph[stage]]
         steps[stage] = judge(stage, read, status.get(stage.addressing, []))
     return [*steps.values()]
@@ -148,7 +147,7 @@ def sum_up(steps):
 def changed_torch():
     """A note if the network was trained with another version of torch, else ''."""
     try:
-        (machine,) = json.loads(Path(metrics_path("train")).read_text())["machine"]
+        (machine,) = json.loads(metrics_path("train").read_text())["machine"]
         before, now = (text.partition("+")[0] for text in (machine["torch"], version("torch")))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return ""  # no results, or damaged ones
@@ -157,7 +156,7 @@ def changed_torch():
 
 
 def main():
-    clear_git_variables()
+    clear_variables()
     with Repo() as repo:
         steps = plan(repo)
     width = max((len(step.stage.addressing) for step in steps), default=0)

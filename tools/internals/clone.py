@@ -1,4 +1,4 @@
-"""Run the pipeline once in a separate clone, on a worker of a Dask cluster.
+"""Clones of the project, for `make verify` and for each run of a sweep.
 
 cluster.py sends this file to the workers; it must not import any other file of the project.
 """
@@ -11,11 +11,47 @@ import time
 from functools import partial
 from pathlib import Path
 
-from distributed import get_worker
-
+# DVC's folder for copies; `make doctor` removes those of killed runs.
+COPIES = Path(".dvc/tmp/exps")
+# A clone without the hooks, templates and restrictions of the user's Git configuration.
+CLONE = ["git", "-c", "protocol.file.allow=always", "-c", "clone.rejectShallow=false", "clone"]
+CLONE += ["--quiet", "--no-checkout", "--template=", "-c", "core.hooksPath=/dev/null"]
 # Run "$@", and kill it with all its children when standard input is closed. Standard input is a
 # pipe from the worker, so the run ends with the worker, even if the worker is killed.
 GUARD = 'exec 3<&0; (read -r _ <&3; kill -KILL 0) & "$@" 3<&- <&-; end=$?; kill -KILL $!; exit $end'
+
+
+def absolute_mirror():
+    """MNIST_MIRROR as an absolute path, for runs in other folders; {} if it is not set."""
+    mirror = os.environ.get("MNIST_MIRROR")
+    if not mirror:
+        return {}
+    folder = Path(mirror).expanduser()
+    return {"MNIST_MIRROR": str(folder.resolve()) if folder.is_dir() else mirror}
+
+
+def cache_settings():
+    """DVC options for sharing the cache and its file permissions with a clone."""
+    from dvc.repo import Repo  # lazy: local workers load this file
+
+    with Repo() as repo:
+        config, folder = repo.config["cache"], repo.cache.local_cache_dir
+    settings = {"cache.dir": folder, "cache.shared": config.get("shared")}
+    settings["cache.type"] = ",".join(config.get("type") or ())
+    return {option: value for option, value in settings.items() if value}
+
+
+def environment():
+    """The environment variables, with the programs of this Python first in PATH."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def clone_steps(source, clone, subfolder, commit, cache, options=()):
+    """Commands that clone a commit and set the project's cache: (folder, program, argument ...)."""
+    yield ".", *CLONE, *options, source, clone
+    yield clone, "git", "checkout", "--quiet", "--detach", commit
+    for option in cache.items():
+        yield Path(clone, subfolder), "dvc", "config", "--local", *option
 
 
 def call(command, folder, environment, wanted):
@@ -45,11 +81,13 @@ def execute(name, overrides, reference, commit, project, variables):
     possibly None.
 
     `project` contains the `folder` of the sweep (possibly a `subfolder` of Git's `root`), the
-    options of its DVC `cache`, a folder for `copies`, Git's `origin`, and the `clone` command. A
+    options of its DVC `cache`, a folder for `copies`, Git's `origin` and the user's `identity`. A
     worker with access to `copies` shares the cache and the checkpoints of interrupted training
     runs. Other workers clone the origin, use a local cache and push to DVC's remote; without a
     remote, they return the bundle with an error.
     """
+    from distributed import get_worker  # lazy: `make verify` does not need Dask
+
     worker = get_worker()
     task = worker.state.tasks[worker.get_current_task()]
     shared = Path(project["copies"]).is_dir()
@@ -57,22 +95,12 @@ def execute(name, overrides, reference, commit, project, variables):
     with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
         clone, bundle = Path(folder, "clone"), Path(folder, "bundle")
         inside = clone / project["subfolder"]
-        clone.mkdir()
-        # These variables would select another repository.
-        command, bare = ["git", "rev-parse", "--local-env-vars"], {"PATH": os.environ["PATH"]}
-        local = subprocess.check_output(command, env=bare, text=True)
-        foreign = {"DVC_ROOT", "DVC_STAGE", "GIT_NAMESPACE", *local.split()}
-        environment = {k: v for k, v in os.environ.items() if k not in foreign} | variables
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment["DVC_SITE_CACHE_DIR"] = f"{folder}/site"
-        run = partial(call, environment=environment, wanted=lambda: task.state != "cancelled")
+        everything = environment() | variables | {"DVC_SITE_CACHE_DIR": f"{folder}/site"}
+        run = partial(call, environment=everything, wanted=lambda: task.state != "cancelled")
         source = project["root"] if shared else project["origin"]
         cache = project["cache"] if shared else {"cache.dir": f"{parent}/cache"}
-        steps = [
-            (clone, *project["clone"], source, "."),
-            (clone, "git", "checkout", "--quiet", "--detach", commit),
-            *((inside, "dvc", "config", "--local", *option) for option in cache.items()),
-        ]
+        where = source, clone, project["subfolder"], commit, cache, project["identity"]
+        steps = [*clone_steps(*where)]
         if shared:
             states = f"{project['folder']}/.dvc/tmp/training"
             steps.append((inside, "mkdir", "-p", states, ".dvc/tmp"))
@@ -82,8 +110,8 @@ def execute(name, overrides, reference, commit, project, variables):
             (inside, "dvc", "exp", "run", "--name", name, *settings, "evaluate"),
             (inside, "git", "bundle", "create", "--quiet", bundle, reference, f"^{commit}"),
         ]
-        for folder, *command in steps:
-            if error := run(command, folder):
+        for place, *command in steps:
+            if error := run(command, place):
                 return None, error
         unpushed = None if shared else run(["dvc", "push", "-d", "evaluate"], inside)
         return bundle.read_bytes(), unpushed and f"the data is only on the worker: {unpushed}"

@@ -1,15 +1,16 @@
 """Run experiments as tasks of a Dask cluster, either a local or an existing one."""
 
-import os
 import sys
 import tempfile
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
+import dask
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, as_completed
 
-from internals.copies import CLONE, COPIES, absolute_mirror, cache_settings
+from internals.clone import COPIES, absolute_mirror, cache_settings
 from internals.experiments import reference_of
 from internals.git import RunError, git
 
@@ -23,39 +24,30 @@ import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 logging.getLogger("distributed.worker.state_machine").setLevel("ERROR")
 """
-ADDRESS = os.environ.get("DASK_SCHEDULER")
+ADDRESS = dask.config.get("scheduler-address", None)  # DASK_SCHEDULER_ADDRESS
 
 
 @contextmanager
 def connected(jobs, count):
-    """A client of the cluster at DASK_SCHEDULER or of a new local one, and a folder for clones."""
+    """A client of the cluster at ADDRESS or of a new local one, and a folder for clones."""
+    local = {"n_workers": min(jobs, count), "threads_per_worker": 1, "host": "127.0.0.1"}
+    local |= {"dashboard_address": "127.0.0.1:0", "preload": [IGNORE_INTERRUPT]}
     COPIES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=COPIES.resolve(), ignore_cleanup_errors=True) as copies:
-        if ADDRESS:
-            try:
-                client = Client(ADDRESS)
-            except (OSError, ValueError) as error:
-                raise RunError(f"DASK_SCHEDULER={ADDRESS}: {error}") from None
-            with client:
-                yield client, copies
-        else:
-            with (
-                LocalCluster(
-                    n_workers=min(jobs, count),
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    preload=[IGNORE_INTERRUPT],
-                ) as cluster,
-                Client(cluster) as client,
-            ):
-                yield client, copies
+        try:
+            client = Client(**({} if ADDRESS else local))
+        except (OSError, ValueError) as error:
+            raise RunError(f"DASK_SCHEDULER_ADDRESS={ADDRESS}: {error}") from None
+        with client:
+            yield client, copies
 
 
 def dashboard_of(client):
-    """The address of an existing cluster's dashboard, or None."""
+    """The address of an existing cluster's dashboard, which needs Bokeh, or None."""
+    if not ADDRESS or not client.run_on_scheduler(lambda: find_spec("bokeh") is not None):
+        return None
     services = client.scheduler_info(n_workers=0)["services"]
-    return client.dashboard_link if ADDRESS and "dashboard" in services else None
+    return client.dashboard_link if "dashboard" in services else None
 
 
 def workers_of(client):
@@ -75,15 +67,14 @@ def variables_of(jobs):
 
 def run_all(client, copies, runs, commit, variables):
     """Run experiments (name to overrides); yield (name, error or None) as each one ends."""
-    identity = ["-c", "commit.gpgsign=false"]
-    for name in ("user.name", "user.email"):
-        if value := git("config", name):
-            identity += ["-c", f"{name}={value}"]
     project = {"folder": str(Path.cwd()), "cache": cache_settings(), "copies": copies}
     project["root"] = git("rev-parse", "--show-toplevel")
     project["subfolder"] = git("rev-parse", "--show-prefix")
-    project["clone"] = [*CLONE, *identity]
     project["origin"] = git("remote", "get-url", "origin") or "origin"
+    project["identity"] = ["-c", "commit.gpgsign=false"]
+    for name in ("user.name", "user.email"):
+        if value := git("config", name):
+            project["identity"] += ["-c", f"{name}={value}"]
     client.upload_file(clone.__file__)
     names = {}
     for name, overrides in runs.items():

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader
 
 from internals.comparison import as_text, varying
 
@@ -13,6 +13,7 @@ from common.files import read_arrays, write_bytes
 from common.mnist import TEST
 from common.results import md5_of
 from page.typeset import embed_digit
+from report import make_environment
 
 PAGE = "reports/compare.html"
 HERE = Path(__file__).parent
@@ -78,13 +79,8 @@ def write_page(commit, results, base, table, settings, notes):
     files = [REPORT / "scripts/page.js", REPORT / "scripts/charts.js", HERE / "compare_page.js"]
     script = "\n".join(path.read_text(encoding="utf-8") for path in files)
     styles = [*sorted((REPORT / "styles").glob("*.css")), HERE / "compare_page.css"]
-    environment = Environment(
-        loader=FileSystemLoader([HERE, REPORT]),  # both pages include document_head.html
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    # Both pages include document_head.html.
+    environment = make_environment().overlay(loader=FileSystemLoader([HERE, REPORT]))
     html = environment.get_template("compare_page.html").render(
         commit=commit[:7],
         base=base,

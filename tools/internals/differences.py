@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 
 import pandas as pd
 
@@ -35,7 +36,10 @@ class Results:
     """Metrics and MD5s of some sections; read(path) returns the content of a file."""
 
     def __init__(self, sections, read):
-        found = {s: json.loads(read(metrics_path(s))) for s in sections}
+        found = {}
+        for section in sections:
+            with suppress(FileNotFoundError):  # users may have their own data stage
+                found[section] = json.loads(read(metrics_path(section)))
         self.made = {section: metrics["provenance"][0] for section, metrics in found.items()}
         self.values = dict(name_values(found))
         reads, self.files = (
@@ -45,10 +49,10 @@ class Results:
         inputs = reads | self.files
         self.images = {path: inputs[path] for path in inputs if path.startswith("data/mnist/")}
         self.machine = found.get("train", {}).get("machine", [{}])[0]
-        if "train" in sections:
+        if "train" in found:
             first_epoch = json.loads(read(f"{PLOTS}history.json"))["rows"][0]
             self.values["train.first_epoch_loss"] = first_epoch["train_loss"]
-        if "evaluate" in sections:
+        if "evaluate" in found:
             self.test_images = len(json.loads(read(f"{PLOTS}predictions.json"))["rows"])
 
     def sample_size(self, name):

@@ -15,7 +15,7 @@ class RunError(RuntimeError):
 @contextmanager
 def exit_on_user_error():
     """Exit on a RunError with its message and status 1, on Ctrl-C with status 130."""
-    clear_git_variables()
+    clear_variables()
     try:
         yield
     except RunError as error:
@@ -24,11 +24,11 @@ def exit_on_user_error():
         sys.exit(130)
 
 
-def clear_git_variables():
-    """Remove the variables that Git sets for hooks, because they select another repository."""
+def clear_variables():
+    """Remove the variables of Git hooks and DVC stages, because they select another repository."""
     bare = {"PATH": os.environ["PATH"]}  # some values of the variables break every command
     names = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], env=bare, text=True)
-    for name in ("GIT_NAMESPACE", *names.split()):
+    for name in ("GIT_NAMESPACE", "DVC_ROOT", "DVC_STAGE", *names.split()):
         os.environ.pop(name, None)
 
 

@@ -4,13 +4,16 @@ Each check yields one line per damaged file and a function to delete it. `dvc re
 restores the file.
 """
 
-import hashlib
 import os
+import shutil
+from functools import partial
 from pathlib import Path
 
 from dvc.repo import Repo
-from dvc.stage.cache import _get_cache_hash
+from dvc.utils import dict_sha256
 from dvc.utils.serialize import load_yaml
+
+from common.results import md5_of
 
 
 def cache_folder():
@@ -21,30 +24,25 @@ def cache_folder():
 def cache():
     """Cache objects whose MD5 differs from their name. DVC does not check this."""
     for path in sorted(cache_folder().glob("files/md5/*/*")):
-        name = path.parent.name + path.name.removesuffix(".dir")
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != name:
-            kind = "half-written" if len(name) != len(found) else f"damaged: its MD5 is {found}"
-            yield f"{path}: {kind}; `dvc repro` or `dvc pull` restores it", path.unlink
+        if (found := md5_of(path)) != path.parent.name + path.name.removesuffix(".dir"):
+            hint = "`dvc repro` or `dvc pull` restores it"
+            yield f"{path}: damaged: its MD5 is {found}; {hint}", path.unlink
 
 
 def run_cache():
-    """Run-cache entries: one folder per stage and inputs, with one record per run.
+    """Run-cache folders, one per stage and inputs, without records or with a damaged one.
 
-    The name of a record is the SHA-256 of its content without sizes. `dvc repro` fails on truncated
-    records that are still valid YAML, and on folders without records.
+    `dvc repro` fails on truncated records that are still valid YAML, and on empty folders.
     """
-    runs = cache_folder() / "runs"
-    for path in sorted(path for path in runs.glob("*/*/*") if not is_sound(path)):
-        yield f"{path}: damaged; its stage reruns if needed", path.unlink
-    for folder in sorted(runs.glob("*/*")):
-        if all(not is_sound(path) for path in folder.iterdir()):
-            yield f"{folder}: contains no run record, so DVC fails", folder.rmdir
+    for folder in sorted((cache_folder() / "runs").glob("*/*")):
+        records = [*map(is_sound, folder.iterdir())]
+        if not records or not all(records):
+            yield f"{folder}: damaged; its stage reruns if needed", partial(shutil.rmtree, folder)
 
 
 def is_sound(record):
+    """Whether a record's name is the SHA-256 of its content without sizes."""
     try:
-        return _get_cache_hash(load_yaml(record)) == record.name
+        return dict_sha256(load_yaml(record), exclude=["size", "nfiles"]) == record.name
     except Exception:  # DVC raises errors of many types for damaged records
         return False

@@ -3,61 +3,45 @@
 Each check yields one line per finding and a function to fix it, or None.
 """
 
-import os
-import re
 import shutil
 from functools import partial
 from pathlib import Path
 
-from internals.copies import COPIES
+from internals.clone import COPIES
 from internals.git import commit_of, git
 from internals.processes import RWLOCKS, in_use, owners_of
 
 # References that DVC deletes at the end of a run in the workspace; it keeps others forever.
-TEMPORARY = ("EXEC_BASELINE", "EXEC_BRANCH", "EXEC_CHECKPOINT", "EXEC_MERGE")
-GIT_LOCKS = ("*.lock", "refs/**/*.lock", "info/*.lock")
-GIT_LOCKS += ("objects/info/**/*.lock", "objects/pack/*.lock")
-TRAINING = Path(".dvc/tmp/training")
+TEMPORARY = [f"refs/exps/exec/EXEC_{name}" for name in ("BASELINE", "BRANCH", "MERGE")]
 
 
 def head():
-    """A detached HEAD: `dvc exp run` detaches HEAD during a run, so a kill leaves it detached.
+    """A HEAD detached by a killed `dvc exp run`, which left its references, too.
 
     DVC checks out the last commit of the branch and may add its own commit, so returning to the
-    branch changes no file. Users detach HEAD by checking out another commit.
+    branch changes no file.
     """
-    if git("symbolic-ref", "--quiet", "HEAD") or commit_of("HEAD") is None:
+    if git("symbolic-ref", "--quiet", "HEAD") or not any(map(commit_of, TEMPORARY)):
         return
-    moves = git("log", "--walk-reflogs", "--format=%gs", "HEAD").splitlines()
-    last = next((move for move in moves if move.startswith("checkout: ")), "")
-    found = re.fullmatch("checkout: moving from (.+) to ([0-9a-f]{40})", last)
-    if found is None:
-        return
-    branch, tip = f"refs/heads/{found[1]}", found[2]
-    if tip == commit_of(branch) and tip in (commit_of("HEAD"), commit_of("HEAD^")):
+    branch = git("rev-parse", "--symbolic-full-name", "@{-1}")  # before the last checkout
+    if branch and commit_of(branch) in (commit_of("HEAD"), commit_of("HEAD^")):
         yield (
-            f"HEAD is detached, should be on {found[1]}",
+            f"HEAD is detached, should be on {branch.removeprefix('refs/heads/')}",
             partial(git, "symbolic-ref", "-m", "doctor: back on its branch", "HEAD", branch),
         )
 
 
 def references():
-    """Temporary references of `dvc exp run`."""
-    for name in TEMPORARY:
-        reference = f"refs/exps/exec/{name}"
-        if commit_of(reference):
-            yield (
-                f"{reference}: left by a killed experiment",
-                partial(git, "update-ref", "--no-deref", "-d", reference),
-            )
+    """Temporary references of `dvc exp run`; head() needs them until HEAD is on its branch."""
+    for name in filter(commit_of, [] if any(head()) else TEMPORARY):
+        remove = partial(git, "update-ref", "--no-deref", "-d", name)
+        yield f"{name}: left by a killed experiment", remove
 
 
 def git_locks():
-    """Git's lock files in this worktree's Git folder and in the common one."""
-    names = ("--git-dir", "--git-common-dir")
-    found = (git("rev-parse", "--path-format=absolute", name) or ".git" for name in names)
-    paths = {path for folder in found for place in GIT_LOCKS for path in Path(folder).glob(place)}
-    for path in sorted(Path(os.path.relpath(path)) for path in paths):
+    """Git's lock files of all worktrees. No branch has a name that ends in .lock."""
+    folder = Path(git("rev-parse", "--git-common-dir") or ".git")
+    for path in sorted(folder.rglob("*.lock")):
         if reason := in_use(path):
             yield f"{path}: kept, {reason}", None
         else:
@@ -67,10 +51,7 @@ def git_locks():
 def dvc_locks():
     """DVC's lock files, if they are damaged or their processes have ended."""
     for path in filter(Path.exists, RWLOCKS):
-        owners = owners_of(path)
-        if owners is None and (reason := in_use(path)):
-            yield f"{path}: half-written, kept, {reason}", None
-        elif owners != set():  # the doctor has already checked that no DVC process runs
+        if (owners := owners_of(path)) != set():  # the doctor has checked that no DVC process runs
             reason = "left by processes that have ended" if owners else "half-written"
             yield f"{path}: {reason}", path.unlink
 
@@ -82,9 +63,7 @@ def copies():
 
 
 def partial_files():
-    """Half-written files, and damaged checkpoints renamed by a training run."""
-    folders = (Path("data"), Path("reports"), TRAINING)
+    """Half-written files of stages."""
+    folders = (Path("data"), Path("reports"), Path(".dvc/tmp"))
     for path in sorted(path for folder in folders for path in folder.rglob(".*.part")):
         yield f"{path}: half-written", path.unlink
-    for path in sorted(TRAINING.glob("*.damaged")):
-        yield f"{path}: damaged checkpoint", path.unlink

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from internals.copies import COPIES
+from internals.clone import COPIES
 from internals.git import git
 
 AT_WORK = re.compile(r"(.*/)?(dvc|dvc/__main__\.py|stages/\w+\.py|tools/sweep\.py)")
