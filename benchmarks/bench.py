@@ -22,11 +22,11 @@ import torch
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "stages"))
-from common.params import Loader
+from common.params import read_params
 from training.machine import choose_precision
 
 ROOT = Path(__file__).resolve().parent.parent
-PARAMS = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader)  # noqa: S506
+PARAMS = read_params(lambda path: (ROOT / path).read_bytes())
 SCHEMA = json.loads((ROOT / "params.schema.json").read_text(encoding="utf-8"))
 AUGMENT = SCHEMA["properties"]["train"]["properties"]["augment"]["default"]
 ROUNDS = 2

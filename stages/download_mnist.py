@@ -35,7 +35,7 @@ def mirror_from_environment():
     copy; DVC_ROOT is the original root.
     """
     mirror = os.environ.get("MNIST_MIRROR", "").rstrip("/")
-    if mirror and "://" not in mirror:
+    if mirror and ":/" not in mirror:
         folder = Path(os.environ.get("DVC_ROOT", "")) / Path(mirror).expanduser()
         mirror = folder.resolve().as_uri()
     return [mirror] if mirror else []
@@ -87,7 +87,8 @@ def download(dataset):
                 arrays.append(read_idx(fetch(address, md5)))
                 break
             except (OSError, HTTPException, ValueError) as error:
-                failures.append(f"  {address}: {error}")
+                reason = " ".join(str(error).split())
+                failures.append(f"  {address}: {reason}")
         else:
             stop(
                 1,

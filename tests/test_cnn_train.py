@@ -142,7 +142,7 @@ def test_compiled_training_agrees_with_eager_training(images, compiler):
     assert compiled["train_loss"].tolist() == pytest.approx(eager["train_loss"].tolist(), rel=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_compiling_without_a_compiler_is_reported_in_one_line(images, start):
     missing = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(images / "cache")}
     process = start(compile=True, environment=missing)

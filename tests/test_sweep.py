@@ -212,6 +212,7 @@ def test_another_worker_repeats_the_run_of_a_killed_worker(repository, start, cl
     assert output.splitlines()[-1].startswith("| epochs=2  | 2 ")
 
 
+@pytest.mark.full
 def test_an_interrupted_sweep_stops_its_runs_and_leaves_the_cluster_running(
     repository, start, cluster
 ):

@@ -24,14 +24,17 @@ MUTATIONS = [
     ("evaluate", "common/statistics.py", "z=1.959964", "z=2", "evaluate.interval.0"),
 ]
 TRAINING = [
+    ("cnn_train.py", "manual_seed(seed)", "manual_seed(seed + 1)"),
+    ("training/optimizer.py", "(peak *", "(1.1 * peak *"),
     ("training/optimizer.py", "momentum=0.9", "momentum=0.5"),
     ("training/optimizer.py", "warmup * steps", "0.1 * warmup * steps"),
-    ("cnn_train.py", "manual_seed(seed)", "manual_seed(seed + 1)"),
     ("training/data.py", "[seed, epoch]).perm", "[seed + 1, epoch]).perm"),
     ("training/augment.py", "shear = draws[3]", "shear = 2 * draws[3]"),
-    ("training/optimizer.py", "(peak *", "(1.1 * peak *"),
 ]
-MUTATIONS += [("cnn_train", *mutation, "train.first_") for mutation in TRAINING]
+MUTATIONS += [  # two in every run, all with --full
+    pytest.param("cnn_train", *mutation, "train.first_", marks=[pytest.mark.full] if k > 1 else [])
+    for k, mutation in enumerate(TRAINING)
+]
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import yaml
-
 from internals.git import clear_variables, commit_of
 from internals.integrity import cache, run_cache
 from internals.leftovers import copies, dvc_locks, git_locks, head, partial_files, references
 from internals.processes import at_work
 
-from common.params import ParameterError, read_params, select
+from common.params import ParameterError, parse, read_params, select
 from common.results import StaleResultError, check, read_metrics
 
 
@@ -39,11 +37,10 @@ def results():
             yield f"{path}: conflict markers: {sides}", None
             return
     try:
-        lock = yaml.safe_load(Path("dvc.lock").read_text())
-        recorded = dict(lock.get("stages", {}))
+        recorded = dict(parse(Path("dvc.lock").read_bytes())["stages"])
     except FileNotFoundError:
         recorded = {}
-    except (AttributeError, TypeError, ValueError, yaml.YAMLError):
+    except Exception:  # the parser raises errors of many types
         yield "dvc.lock: damaged: `git restore dvc.lock`, or delete it and run `dvc repro`", None
         return
     for path in sorted(Path("reports/metrics").glob("*.json")):

@@ -99,8 +99,9 @@ def compare_here():
         print(f"not compared: {error}")
         return
     old, new = ({s: made["params"] for s, made in r.made.items()} for r in (committed, here))
-    changed = [section for section in old if old[section] != new[section]]
-    if changed:
+    if missing := old.keys() - new.keys():
+        print(f"not compared with the last commit: no results of {', '.join(sorted(missing))} here")
+    elif changed := [section for section in old if old[section] != new[section]]:
         print(
             f"not compared with the last commit: different parameters in {', '.join(changed)}; "
             f"computed in {here.machine['precision']} on {here.machine['device']}"

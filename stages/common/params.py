@@ -1,6 +1,8 @@
 """Read and validate the parameters of a stage: its section of params.yaml."""
 
 import reprlib
+import sys
+import warnings
 from functools import wraps
 from pathlib import Path
 from textwrap import shorten
@@ -13,6 +15,7 @@ LARGEST = 20_000  # bytes of params.yaml; a larger file is a mistake and slow to
 
 brief = reprlib.Repr()  # abbreviates values, which may be long or recursive
 brief.maxlevel, brief.maxstring = 2, 60
+sys.set_int_max_str_digits(2 * LARGEST)  # for messages about long numbers
 
 
 def printable(line):
@@ -37,19 +40,24 @@ def flatten(section):
             yield str(name), value
 
 
-def read_params(read=Path.read_bytes):
-    """All parameters: {section: {name: value}}; ParameterError if the file is invalid.
+def parse(content):
+    """The value of a YAML file, read by DVC's parser, so stages run with the values in dvc.lock.
 
-    DVC uses the same parser, so stages run with the values in dvc.lock. PyYAML follows YAML 1.1, in
-    which 010 is 8, 1e-05 is a string and off is false.
+    PyYAML follows YAML 1.1, in which 010 is 8, 1e-05 is a string and off is false.
     """
+    parser = YAML(typ="safe")
+    parser.max_depth = 20  # deeper nesting takes seconds
+    with warnings.catch_warnings(action="ignore"):  # about anchors
+        return parser.load(content)
+
+
+def read_params(read=Path.read_bytes):
+    """All parameters: {section: {name: value}}; ParameterError if the file is invalid."""
     try:
         content = read(PARAMS)
         if len(content) > LARGEST:
             raise ValueError(f"more than {LARGEST:,} bytes")
-        parser = YAML(typ="safe")
-        parser.max_depth = 20  # deeper nesting takes seconds
-        params = parser.load(content)
+        params = parse(content)
     except FileNotFoundError:
         raise ParameterError(f"no such file in {Path.cwd()}; run from the root") from None
     except Exception as error:  # the parser raises errors of many types

@@ -28,7 +28,7 @@ def branches(first_run, tmp_path_factory):
     "strategy",
     [
         ["-X", "theirs"],
-        [],
+        pytest.param([], marks=pytest.mark.full),
         pytest.param(["-X", "ours"], marks=pytest.mark.full),
         pytest.param(["-s", "ours"], marks=pytest.mark.full),
     ],

@@ -41,9 +41,18 @@ def cache_settings():
     return {option: value for option, value in settings.items() if value}
 
 
+def foreign_variables():
+    """The variables of Git hooks and DVC stages that select another repository."""
+    bare = {"PATH": os.environ["PATH"]}  # some values of the variables break every command
+    names = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], env=bare, text=True)
+    return {"GIT_NAMESPACE", "DVC_ROOT", "DVC_STAGE", *names.split()}
+
+
 def environment():
-    """The environment variables, with the programs of this Python first in PATH."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    """The other environment variables, with the programs of this Python first in PATH."""
+    variables = {n: value for n, value in os.environ.items() if n not in foreign_variables()}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return variables | {"PATH": path}
 
 
 def clone_steps(source, clone, subfolder, commit, cache, options=()):

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import dask
@@ -36,18 +36,23 @@ def connected(jobs, count):
     with tempfile.TemporaryDirectory(dir=COPIES.resolve(), ignore_cleanup_errors=True) as copies:
         try:
             client = Client(**({} if ADDRESS else local))
-        except (OSError, ValueError) as error:
-            raise RunError(f"DASK_SCHEDULER_ADDRESS={ADDRESS}: {error}") from None
+        except (OSError, TypeError, ValueError) as error:
+            source = f"DASK_SCHEDULER_ADDRESS={ADDRESS}" if ADDRESS else "local Dask cluster"
+            raise RunError(f"{source}: {error}") from None
         with client:
             yield client, copies
 
 
 def dashboard_of(client):
     """The address of an existing cluster's dashboard, which needs Bokeh, or None."""
-    if not ADDRESS or not client.run_on_scheduler(lambda: find_spec("bokeh") is not None):
-        return None
     services = client.scheduler_info(n_workers=0)["services"]
-    return client.dashboard_link if "dashboard" in services else None
+    if not ADDRESS or "dashboard" not in services:
+        return None
+    try:
+        client.run_on_scheduler(version, "bokeh")
+    except PackageNotFoundError:
+        return None
+    return client.dashboard_link
 
 
 def workers_of(client):

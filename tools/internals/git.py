@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from internals.clone import foreign_variables
+
 
 class RunError(RuntimeError):
     """An error that ends a command; str() is the one-line message."""
@@ -25,10 +27,8 @@ def exit_on_user_error():
 
 
 def clear_variables():
-    """Remove the variables of Git hooks and DVC stages, because they select another repository."""
-    bare = {"PATH": os.environ["PATH"]}  # some values of the variables break every command
-    names = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], env=bare, text=True)
-    for name in ("GIT_NAMESPACE", "DVC_ROOT", "DVC_STAGE", *names.split()):
+    """Remove the variables of Git hooks and DVC stages that select another repository."""
+    for name in foreign_variables():
         os.environ.pop(name, None)
 
 

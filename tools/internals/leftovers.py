@@ -3,6 +3,7 @@
 Each check yields one line per finding and a function to fix it, or None.
 """
 
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -16,24 +17,29 @@ TEMPORARY = [f"refs/exps/exec/EXEC_{name}" for name in ("BASELINE", "BRANCH", "M
 
 
 def head():
-    """A HEAD detached by a killed `dvc exp run`, which left its references, too.
+    """A detached HEAD: `dvc exp run` detaches HEAD during a run, so a kill leaves it detached.
 
     DVC checks out the last commit of the branch and may add its own commit, so returning to the
-    branch changes no file.
+    branch changes no file. Users detach HEAD by checking out another commit.
     """
-    if git("symbolic-ref", "--quiet", "HEAD") or not any(map(commit_of, TEMPORARY)):
+    if git("symbolic-ref", "--quiet", "HEAD") or commit_of("HEAD") is None:
         return
-    branch = git("rev-parse", "--symbolic-full-name", "@{-1}")  # before the last checkout
-    if branch and commit_of(branch) in (commit_of("HEAD"), commit_of("HEAD^")):
+    moves = git("log", "--walk-reflogs", "--format=%gs", "HEAD").splitlines()
+    last = next((move for move in moves if move.startswith("checkout: ")), "")
+    found = re.fullmatch("checkout: moving from (.+) to ([0-9a-f]{40})", last)
+    if found is None:
+        return
+    branch, tip = f"refs/heads/{found[1]}", found[2]
+    if tip == commit_of(branch) and tip in (commit_of("HEAD"), commit_of("HEAD^")):
         yield (
-            f"HEAD is detached, should be on {branch.removeprefix('refs/heads/')}",
+            f"HEAD is detached, should be on {found[1]}",
             partial(git, "symbolic-ref", "-m", "doctor: back on its branch", "HEAD", branch),
         )
 
 
 def references():
-    """Temporary references of `dvc exp run`; head() needs them until HEAD is on its branch."""
-    for name in filter(commit_of, [] if any(head()) else TEMPORARY):
+    """Temporary references of `dvc exp run`."""
+    for name in filter(commit_of, TEMPORARY):
         remove = partial(git, "update-ref", "--no-deref", "-d", name)
         yield f"{name}: left by a killed experiment", remove
 
@@ -51,7 +57,10 @@ def git_locks():
 def dvc_locks():
     """DVC's lock files, if they are damaged or their processes have ended."""
     for path in filter(Path.exists, RWLOCKS):
-        if (owners := owners_of(path)) != set():  # the doctor has checked that no DVC process runs
+        owners = owners_of(path)
+        if owners is None and (reason := in_use(path)):
+            yield f"{path}: half-written, kept, {reason}", None
+        elif owners != set():  # the doctor has already checked that no DVC process runs
             reason = "left by processes that have ended" if owners else "half-written"
             yield f"{path}: {reason}", path.unlink
 
