@@ -17,6 +17,14 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def page(browser, page_path):
+    """An open page, for tests that only call functions of its scripts."""
+    page = browser.new_page()
+    page.goto(page_path.as_uri())
+    return page
+
+
 @pytest.fixture
 def open_page(browser, page_path):
     """Return a function that opens a page. It records requests in `page.requests`, and errors and

@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import yaml
-from browsing import browser, open_page  # noqa: F401 fixtures
+from browsing import browser, open_page, page  # noqa: F401 fixtures
 from filelock import FileLock
 from repositories import run_pipeline
 from workspaces import INPUTS, ROOT, compute, prepare, small_params, write_images

@@ -34,7 +34,7 @@ def classify(page, images):
 
 
 @pytest.mark.slow
-def test_every_layer_output_agrees_with_pytorch(open_page, page_path):
+def test_every_layer_output_agrees_with_pytorch(page, page_path):
     folder = page_path.parent.parent
     model = DigitClassification().eval()
     model.load_state_dict(read_state(folder / "data/network/model.pth"))
@@ -45,7 +45,7 @@ def test_every_layer_output_agrees_with_pytorch(open_page, page_path):
             x = module(x.flatten(1) if name == "linear1" else x.clone())  # ReLU works in place
             kind, number = name[:-1], name[-1]  # the page folds BatchNorm into the previous layer
             expected["linear1" if name == "bn4" else f"conv{number}" if kind == "bn" else name] = x
-    outputs = open_page().evaluate(
+    outputs = page.evaluate(
         """pixels => Object.fromEntries(Object.entries(
             forward(network, Float32Array.from(decodeBytes(pixels)))
         ).map(([name, output]) => [name, [...output]]))""",
@@ -56,10 +56,10 @@ def test_every_layer_output_agrees_with_pytorch(open_page, page_path):
         np.testing.assert_allclose(outputs[name], output.flatten(), rtol=0.01, atol=0.01)
 
 
-def test_the_probabilities_on_the_page_agree_with_evaluate(open_page, page_path):
+def test_the_probabilities_on_the_page_agree_with_evaluate(page, page_path):
     folder = page_path.parent.parent
     images, _ = read_images(folder / "data/mnist/test.npz")
-    probabilities = classify(open_page(), images)
+    probabilities = classify(page, images)
     predictions = pd.read_csv(folder / "data/predictions.csv")
     assert (probabilities.argmax(1) == predictions["predicted"]).mean() == 1
     rows = np.arange(len(probabilities))
@@ -101,8 +101,8 @@ EXPLAIN_ALL = """() => {
 
 
 @pytest.mark.slow
-def test_the_explanation_of_a_pixel_sums_to_its_value(open_page):
-    differences = open_page().evaluate(EXPLAIN_ALL)
+def test_the_explanation_of_a_pixel_sums_to_its_value(page):
+    differences = page.evaluate(EXPLAIN_ALL)
     assert len(differences) == 12
     assert max(differences) < 1e-4
 

@@ -78,10 +78,10 @@ def test_a_finger_turns_the_surfaces(open_page):
 
 
 @pytest.mark.parametrize("target", [0, 0.3, 0.5, 1])
-def test_the_page_computes_the_fields_of_the_stage(open_page, target):
+def test_the_page_computes_the_fields_of_the_stage(page, target):
     z = torch.linspace(-12, 12, 97, dtype=torch.float64)
     fields = surfaces.sample(z, torch.zeros_like(z), target)
-    actual = open_page().evaluate(
+    actual = page.evaluate(
         "([names, zs, y]) => names.map((name) => zs.map((z) => FIELDS[name](z, y)))",
         [FIELDS, z.tolist(), target],
     )
@@ -89,9 +89,8 @@ def test_the_page_computes_the_fields_of_the_stage(open_page, target):
         np.testing.assert_allclose(values, fields[name], rtol=1e-12, atol=1e-15)
 
 
-def test_the_page_takes_17_and_81_417_steps_like_the_stage(open_page):
+def test_the_page_takes_17_and_81_417_steps_like_the_stage(page):
     settings = {name: DEFAULTS["surfaces"][name] for name in ("target", "lr", "tolerance", "steps")}
-    page = open_page()
     steps = [
         page.evaluate(f"(settings) => descend('{loss}', 12, settings).length - 1", settings)
         for loss in ("ce", "l2")
@@ -103,9 +102,8 @@ def test_the_page_takes_17_and_81_417_steps_like_the_stage(open_page):
 @pytest.mark.parametrize(
     ("start", "target", "lr"), [(2, 0.3, 0.5), (-3, 1, 4), (0, 0.5, 1), (5, 0, 9)]
 )
-def test_the_page_descends_like_the_stage(open_page, start, target, lr):
+def test_the_page_descends_like_the_stage(page, start, target, lr):
     settings = {"target": target, "lr": lr, "tolerance": 0.01, "steps": 500}
-    page = open_page()
     for loss, slope in (("ce", surfaces.ce_slope), ("l2", surfaces.l2_slope)):
         actual = page.evaluate(
             f"([z, settings]) => descend('{loss}', z, settings).map(sigmoid)", [2 * start, settings]

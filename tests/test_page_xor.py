@@ -18,8 +18,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("tanh", [True, False])
-def test_the_page_reproduces_the_stages_run_to_1e_6(open_page, computed, tanh):
-    page = open_page()
+def test_the_page_reproduces_the_stages_run_to_1e_6(page, computed, tanh):
     script = "([initial, settings]) => trainXor(initial, settings).losses"
     stage = read_arrays(computed / "data/xor.npz")
     initial, losses = stage["initial"].tolist(), stage["losses" if tanh else "linear_losses"]
@@ -34,8 +33,7 @@ def test_the_page_reproduces_the_stages_run_to_1e_6(open_page, computed, tanh):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
-def test_the_page_generates_pytorchs_random_numbers(open_page, seed):
-    page = open_page()
+def test_the_page_generates_pytorchs_random_numbers(page, seed):
     one = torch.cat([p.flatten() for p in xor_train.single_start(seed)])
     np.testing.assert_allclose(page.evaluate(f"[...oneStart({seed})]"), one, atol=1e-7)
     starts = xor_train.random_starts(500, seed)
@@ -45,10 +43,10 @@ def test_the_page_generates_pytorchs_random_numbers(open_page, seed):
 
 
 @pytest.mark.slow
-def test_random_starts_reach_the_results_of_the_stage(open_page):
+def test_random_starts_reach_the_results_of_the_stage(page):
     starts = xor_train.random_starts(64, 7)
     *_, (ends, losses) = xor_train.descend(starts, 1500, 0.1)
-    actual = open_page().evaluate("""randomStarts(64, 7, 0, 64).map((p) => {
+    actual = page.evaluate("""randomStarts(64, 7, 0, 64).map((p) => {
         for (let step = 0; step < 1500; step += 1) stepXor(p, 0.1);
         return [countCorrect(p, true), xorLoss(p, true)];
     })""")
@@ -116,8 +114,8 @@ def test_random_starts_train_together_and_load_by_keyboard(open_page):
     assert f"loss {loss.item():.4f}" in page.locator("#xor-status").inner_text()
 
 
-def test_the_boundary_is_traced_where_the_field_is_zero(open_page):
-    ends = open_page().evaluate("""(() => {
+def test_the_boundary_is_traced_where_the_field_is_zero(page):
+    ends = page.evaluate("""(() => {
         const n = 40;
         const at = (k) => (k + 0.5) / n - 0.5;
         const circle = Float64Array.from({ length: n * n }, (_, k) =>

@@ -50,9 +50,9 @@ def foreign_variables():
 
 def environment():
     """The other environment variables, with the programs of this Python first in PATH."""
-    variables = {n: value for n, value in os.environ.items() if n not in foreign_variables()}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return variables | {"PATH": path}
+    foreign, programs = foreign_variables(), Path(sys.executable).parent
+    variables = {name: value for name, value in os.environ.items() if name not in foreign}
+    return variables | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
 
 def clone_steps(source, clone, subfolder, commit, cache, options=()):
