@@ -6,7 +6,7 @@ import sys
 from repositories import commit, git
 from workspaces import ROOT
 
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path.insert(0, str(ROOT / "benchmarks"))  # before tools/internals/experiments.py
 from experiments import add_experiments, imitate  # noqa: F401 for the tests
 
 

@@ -223,7 +223,7 @@ def test_a_renamed_project_gets_its_own_environment(built, wheels, tmp_path):
     folder = shutil.copytree(before, tmp_path / "renamed", symlinks=True)
     done = set_up(folder, wheels)
     assert done.returncode == 0
-    assert ".venv was built for another folder, Python version or requirements.lock" in done.stdout
+    assert "; .venv is for another folder, Python version or lock file\n" in done.stdout
     assert environment_works(folder)
     script = (folder / ".venv/bin/uv").read_text()
     assert str(folder) in script

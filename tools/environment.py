@@ -110,7 +110,9 @@ def build(environment, lock, descriptor):
             shutil.rmtree(environment)
 
     remove()
-    print(f"building {os.path.relpath(environment)} from {LOCK}", flush=True)
+    found = (LINK / "ready").exists()
+    reason = "; .venv is for another folder, Python version or lock file" if found else ""
+    print(f"building {os.path.relpath(environment)} from {LOCK}{reason}", flush=True)
     try:
         install(environment, lock, descriptor)
     except BaseException:
@@ -139,8 +141,6 @@ def main():
         return
     store = make_store()
     environment = store / name_of(lock, store)
-    if (LINK / "ready").exists() and not is_complete(environment, lock):
-        print(f".venv was built for another folder, Python version or {LOCK}")
     with locked(store / f"{environment.name}.lock") as descriptor:
         if not is_complete(environment, lock):
             build(environment, lock, descriptor)
