@@ -1,5 +1,7 @@
 """The network, its training runs and their outputs."""
 
+import sys
+
 import pandas as pd
 import pytest
 import torch
@@ -87,6 +89,8 @@ def test_training_learns_easy_classes_and_a_second_run_gives_equal_bytes(images,
     assert training["accuracy"] > 0.9
     assert training["loss"] < history["train_loss"].iloc[-1]
     assert (training["images"], validation["images"]) == (180, 20)
+    # A patch version would change the bytes of the results.
+    assert metrics["machine"][0]["python"] == f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def test_the_weight_arrays_equal_the_checkpoint(computed):

@@ -62,7 +62,7 @@ def describe(device, precision):
         "device": device.type,
         "precision": str(precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
+        "python": ".".join(platform.python_version_tuple()[:2]),
         "torch": torch.__version__,
     }
 
