@@ -45,11 +45,14 @@ ARRAYS, NETWORK, CURVES = "data/xor.npz", "data/xor.pth", "reports/plots/xor.jso
 
 
 class Perceptrons(NamedTuple):
-    """s networks: hidden weights W and biases b, output weights v and biases c."""
+    """s networks: hidden weights W and biases b, output weights v and biases c.
 
-    W: torch.Tensor  # (s, 2, 2)
-    b: torch.Tensor  # (s, 2)
-    v: torch.Tensor  # (s, 2)
+    The networks are the last axis, because vector instructions process adjacent numbers.
+    """
+
+    W: torch.Tensor  # (2, 2, s)
+    b: torch.Tensor  # (2, s)
+    v: torch.Tensor  # (2, s)
     c: torch.Tensor  # (s,)
 
 
@@ -57,7 +60,8 @@ def random_starts(starts, seed):
     """Initial parameters as in torch.nn.Linear: uniform in ±1/√2 for layers of two inputs."""
     generator = torch.Generator().manual_seed(seed)
     shapes = ((starts, 2, 2), (starts, 2), (starts, 2), (starts,))
-    return Perceptrons(*((torch.rand(s, generator=generator) * 2 - 1) / 2**0.5 for s in shapes))
+    draws = [(torch.rand(s, generator=generator) * 2 - 1) / 2**0.5 for s in shapes]
+    return Perceptrons(*(p.movedim(0, -1).contiguous() for p in draws))
 
 
 def single_start(seed):
@@ -65,25 +69,25 @@ def single_start(seed):
     torch.manual_seed(seed)
     hidden, output = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
     parameters = hidden.weight, hidden.bias, output.weight[0], output.bias[0]
-    return Perceptrons(*(p.detach()[None].double() for p in parameters))
+    return Perceptrons(*(p.detach()[..., None].double() for p in parameters))
 
 
 def forward(networks, activation=torch.tanh):
-    """h = φ(Wx + b) and z = v·h + c, with ŷ = σ(z): hidden (s, 4, 2) and logits (s, 4)."""
+    """h = φ(Wx + b) and z = v·h + c, with ŷ = σ(z): hidden (4, 2, s) and logits (4, s)."""
     W, b, v, c = networks
-    h = activation(torch.einsum("shi,pi->sph", W, X.to(W.dtype)) + b[:, None])
-    return h, torch.einsum("sph,sh->sp", h, v) + c[:, None]
+    h = activation(torch.tensordot(X.to(W.dtype), W, dims=([1], [1])) + b)
+    return h, (v * h).sum(1) + c
 
 
 def summed_loss(logits):
     """Cross-entropy of each network, summed over the four points: (s,)."""
-    targets = Y.to(logits.dtype).expand_as(logits)
-    return binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
+    targets = Y.to(logits.dtype)[:, None].expand_as(logits)
+    return binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(0)
 
 
 def correct(networks, activation=torch.tanh):
     """Correctly classified points of each network: (s,) integers in 0 … 4."""
-    return ((forward(networks, activation)[1] > 0) == (Y > 0.5)).sum(1)
+    return ((forward(networks, activation)[1] > 0) == (Y > 0.5)[:, None]).sum(0)
 
 
 def descend(networks, steps, lr, activation=torch.tanh):
@@ -103,7 +107,7 @@ def descend(networks, steps, lr, activation=torch.tanh):
 def trajectory(network, steps, lr, activation=torch.tanh):
     """One network after 0, 1, … steps, as steps + 1 networks, and their losses (steps + 1,)."""
     networks, losses = zip(*descend(network, steps, lr, activation), strict=True)
-    return Perceptrons(*map(torch.cat, zip(*networks, strict=True))), torch.cat(losses)
+    return Perceptrons(*(torch.cat(p, -1) for p in zip(*networks, strict=True))), torch.cat(losses)
 
 
 def main(
@@ -117,7 +121,7 @@ def main(
         least = f"should be at least {-(-steps // MAX_SNAPSHOTS)} for {steps} steps"
         raise ParameterError("xor.snapshot_every", f"{least}, got {snapshot_every}")
     networks, losses = trajectory(single_start(seed), steps, lr)
-    W, b, v, c = (p[-1].clone() for p in networks)
+    W, b, v, c = (p[..., -1].clone() for p in networks)
 
     # Without activation the network is affine. No line separates XOR, so the best is ŷ = ½.
     affine = torch.nn.Identity()
@@ -152,9 +156,9 @@ def main(
         ARRAYS,
         losses=losses.numpy(),
         linear_losses=affine_losses.numpy(),
-        hidden=forward(networks)[0].numpy(),
-        line=torch.cat([networks.v, networks.c[:, None]], 1).numpy(),
-        initial=torch.cat([p[0].flatten() for p in networks]).numpy(),
+        hidden=forward(networks)[0].movedim(-1, 0).contiguous().numpy(),
+        line=torch.vstack([networks.v, networks.c]).T.contiguous().numpy(),
+        initial=torch.cat([p[..., 0].flatten() for p in networks]).numpy(),
         snapshots=np.arange(0, steps + 1, snapshot_every),
         final_losses=final_losses.numpy(),
         solved=solved.numpy(),

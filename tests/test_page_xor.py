@@ -37,7 +37,7 @@ def test_the_page_generates_pytorchs_random_numbers(page, seed):
     one = torch.cat([p.flatten() for p in xor_train.single_start(seed)])
     np.testing.assert_allclose(page.evaluate(f"[...oneStart({seed})]"), one, atol=1e-7)
     starts = xor_train.random_starts(500, seed)
-    expected = torch.cat([p.reshape(500, -1) for p in starts], 1)[490:]
+    expected = torch.cat([p.reshape(-1, 500) for p in starts]).T[490:]
     actual = page.evaluate(f"randomStarts(500, {seed}, 490, 500).map((p) => [...p])")
     np.testing.assert_allclose(actual, expected, atol=1e-7)
 
@@ -109,7 +109,7 @@ def test_random_starts_train_together_and_load_by_keyboard(open_page):
     page.locator("#starts input").first.press("ArrowRight")
     expect(page.locator("#starts-loaded")).to_have_text("Start 2 is loaded above.")
     expect(page.locator("#xor-status")).to_contain_text("Start 2, step 0")
-    second = xor_train.Perceptrons(*(p[1:2] for p in xor_train.random_starts(30, 42)))
+    second = xor_train.Perceptrons(*(p[..., 1:2] for p in xor_train.random_starts(30, 42)))
     *_, (_, loss) = xor_train.descend(second, 0, 0.1)
     assert f"loss {loss.item():.4f}" in page.locator("#xor-status").inner_text()
 

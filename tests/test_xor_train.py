@@ -18,7 +18,7 @@ AFFINE = nn.Identity()
 def as_module(networks):
     """The first network as a module of PyTorch layers."""
     module = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1), nn.Sigmoid())
-    W, b, v, c = (p[0].clone() for p in networks)
+    W, b, v, c = (p[..., 0].clone() for p in networks)
     module.load_state_dict({"0.weight": W, "0.bias": b, "2.weight": v[None], "2.bias": c[None]})
     return module
 
@@ -33,9 +33,9 @@ def test_initial_weights_equal_those_of_pytorch_for_the_seed():
     torch.manual_seed(42)
     hidden, output = nn.Linear(2, 2), nn.Linear(2, 1)
     W, b, v, c = xor_train.single_start(42)
-    assert torch.equal(W[0], hidden.weight.double())
-    assert torch.equal(b[0], hidden.bias.double())
-    assert torch.equal(v[0], output.weight[0].double())
+    assert torch.equal(W[..., 0], hidden.weight.double())
+    assert torch.equal(b[..., 0], hidden.bias.double())
+    assert torch.equal(v[..., 0], output.weight[0].double())
     assert torch.equal(c, output.bias.double())
 
 
@@ -52,11 +52,11 @@ def test_the_run_agrees_with_pytorchs_layers_loss_and_sgd_in_float64():
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    torch.testing.assert_close(networks.W[-1], module[0].weight.detach(), atol=0, rtol=1e-10)
+    torch.testing.assert_close(networks.W[..., -1], module[0].weight.detach(), atol=0, rtol=1e-10)
 
 
 def test_numpy_with_hand_written_gradients_reproduces_the_run_to_1e_6(default_run):
-    W, b, v, c = (p[0].numpy() for p in xor_train.single_start(42))
+    W, b, v, c = (p[..., 0].numpy() for p in xor_train.single_start(42))
     x, y = xor_train.X.numpy().astype(float), xor_train.Y.numpy().astype(float)
     for _ in range(3001):
         h = np.tanh(x @ W.T + b)  # (4, 2)
@@ -73,10 +73,10 @@ def test_a_batch_of_starts_gives_the_results_of_single_runs():
     starts = xor_train.random_starts(5, seed=1)
     *_, (together, losses) = xor_train.descend(starts, steps=30, lr=0.1)
     for k in range(5):
-        alone = xor_train.Perceptrons(*(p[k : k + 1] for p in starts))
+        alone = xor_train.Perceptrons(*(p[..., k : k + 1] for p in starts))
         *_, (end, loss) = xor_train.descend(alone, steps=30, lr=0.1)
         assert loss.item() == pytest.approx(losses[k].item(), rel=1e-4)
-        torch.testing.assert_close(end.W[0], together.W[k], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(end.W[..., 0], together.W[..., k], atol=1e-5, rtol=1e-4)
 
 
 def test_the_default_seed_solves_xor(default_run):
@@ -85,7 +85,7 @@ def test_the_default_seed_solves_xor(default_run):
     assert losses[-1] < 0.02
     assert xor_train.correct(networks)[-1] == 4
     assert (
-        as_module(xor_train.Perceptrons(*(p[-1:] for p in networks)))(xor_train.X)[:, 0] > 0.5
+        as_module(xor_train.Perceptrons(*(p[..., -1:] for p in networks)))(xor_train.X)[:, 0] > 0.5
     ).tolist() == [False, True, True, False]
 
 
@@ -108,9 +108,9 @@ def test_the_stage_writes_its_arrays_and_a_second_run_gives_equal_bytes(written)
     assert arrays["hidden"].shape == (61, 4, 2)
     assert arrays["line"].shape == (61, 3)
     start = xor_train.single_start(parameters["seed"])
-    hidden = torch.tanh(xor_train.X.double() @ start.W[0].T + start.b[0])
+    hidden = torch.tanh(xor_train.X.double() @ start.W[..., 0].T + start.b[..., 0])
     torch.testing.assert_close(torch.from_numpy(arrays["hidden"][0]), hidden)
-    assert arrays["line"][0].tolist() == [*start.v[0].tolist(), start.c.item()]
+    assert arrays["line"][0].tolist() == [*start.v[..., 0].tolist(), start.c.item()]
     assert arrays["initial"].dtype == np.float64
     assert arrays["initial"].tolist() == torch.cat([p.flatten() for p in start]).tolist()
     assert arrays["final_losses"].shape == arrays["solved"].shape == (30,)
