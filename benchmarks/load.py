@@ -4,16 +4,14 @@ python benchmarks/load.py prints a table and draws docs/load.png. Each size runs
 twice as a separate process; the faster run counts.
 """
 
-import os
 import sys
-import tempfile
 from operator import itemgetter
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
-from bench import PARAMS, ROOT, run
+from bench import PARAMS, ROOT, run, workplace
 
 SIZES = {
     ("surfaces", "points"): [250, 500, 1000, 2000],
@@ -49,10 +47,8 @@ def draw(table, path):
 
 
 def main():
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
+    with workplace():
         table = pd.DataFrame(measure())
-        os.chdir(ROOT)
     print(table.to_markdown(index=False))
     draw(table, ROOT / "docs/load.png")
 

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shutil
 import sys
 
 import pytest
@@ -40,7 +41,22 @@ def test_bench_runs_the_stage_and_measures_its_speed(images, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import bench
 
-    printed, seconds, memory = bench.train(epochs=1, batch_size=16, precision="float32")
+    with bench.workplace():
+        shutil.copytree(images / "data/mnist", "data/mnist")
+        printed, seconds, memory = bench.train(epochs=1, batch_size=16, precision="float32")
     assert re.search(r"[\d,]+ images/s", printed)
     assert seconds > 0
     assert memory > 100  # MB
+
+
+@pytest.mark.slow
+def test_load_measures_time_and_memory_by_size(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import load
+
+    monkeypatch.setattr(load, "SIZES", {("surfaces", "points"): [5]})
+    with load.workplace():
+        (row,) = load.measure()
+    assert (row["stage"], row["size"]) == ("surfaces", 25)
+    assert row["s"] > 0
+    assert row["MB"] > 100
