@@ -82,13 +82,14 @@ def imitate(folder, commit, changes, flips=0, shift=0.0, machine=()):
 def add_experiments(folder, experiments):
     """Add experiments to the last commit: name to keyword arguments of `imitate`."""
     commit = git(folder, "rev-parse", "HEAD").decode().strip()
+    prefix = git(folder, "rev-parse", "--show-prefix").decode().rstrip("\n")
     stream = []
     for name, arguments in experiments.items():
         reference = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
         stream += [f"commit {reference}", f"committer a <a@b> {int(time.time())} +0000"]
         stream += [f"data {len(name.encode())}", name, f"from {commit}"]
         for path, text in imitate(folder, commit, **arguments).items():
-            stream += [f"M 100644 inline {path}", f"data {len(text.encode())}", text]
+            stream += [f"M 100644 inline {prefix}{path}", f"data {len(text.encode())}", text]
     git(folder, "fast-import", "--quiet", "--force", text="\n".join([*stream, ""]).encode())
 
 

@@ -230,6 +230,16 @@ def test_a_renamed_project_gets_its_own_environment(built, wheels, tmp_path):
 
 
 @pytest.mark.full
+def test_a_project_renamed_to_a_path_with_a_colon_gets_its_own_environment(built, wheels, tmp_path):
+    before, _ = built
+    folder = shutil.copytree(before, tmp_path / "a:b", symlinks=True)
+    done = set_up(folder, wheels)
+    assert done.returncode == 0, done.stderr
+    assert "moved the old .venvs to " in done.stdout
+    assert environment_works(folder)
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["a:b", "$HOME", "it's", 'a "b"', "ünïcode & co"])
 def test_the_project_folder_can_have_any_name(project, wheels, name):
     folder = project.rename(project.with_name(name))

@@ -100,6 +100,7 @@ def test_lists_and_ranges_expand_to_every_combination(committed):
         ("train.lr=0.1,-1", r"^lr=-1: train.lr: -1 is less than or equal to the minimum of 0$"),
         ("train.optimizer=lion", r"^optimizer=lion: train.optimizer: 'lion' is not one of "),
         ("train.augment.shift=15", r"train.augment.shift: 15 is greater than the maximum of 14$"),
+        ("train.epochs=2.0", r"^epochs=2.0: train.epochs: 2.0 is not of type 'integer'$"),
         ("train.lrr=1", r"^train.lrr=1: no such parameter in params.yaml$"),
         ("trian.lr=1", r"^trian.lr=1: no such parameter in params.yaml$"),
         ("+train.new=1", r"^new=1: train: Additional properties are not allowed"),
@@ -125,14 +126,14 @@ def test_the_summary_agrees_with_a_paired_t_test():
     base, other = rng.uniform(0.9, 1, 10), rng.uniform(0.9, 1, 8)
     table = summarise({"a": dict(enumerate(base)), "b": dict(enumerate(other)), "c": {99: 0.5}})
     a, b, c = (row for _, row in table.iterrows())
-    assert (a["n"], a["difference"], a["95 % interval"]) == (10, "", "")
+    assert (a["n"], a["difference"], a["95% interval"]) == (10, "", "")
     assert float(a["sd"]) == pytest.approx(100 * np.std(base, ddof=1), abs=5e-4)
     test = ttest_rel(100 * other, 100 * base[:8])
     difference = np.mean(100 * (other - base[:8]))
     assert (b["n"], b["pairs"]) == (8, "8")
     assert float(b["difference"]) == pytest.approx(difference, abs=5e-4)
     assert float(b["standard error"]) == pytest.approx(difference / test.statistic, abs=5e-4)
-    low, high = map(float, b["95 % interval"].split(" to "))
+    low, high = map(float, b["95% interval"].split(" to "))
     assert (low, high) == pytest.approx([*test.confidence_interval()], abs=5e-4)
     assert (c["mean"], c["sd"], c["pairs"]) == ("50.000", "", "")
 
@@ -189,6 +190,23 @@ def test_an_experiment_with_metrics_of_other_parameters_is_reported(committed):
     usable, blocked = find_results(expand(["train.seed=1"], head), head)
     assert usable == {}
     assert "train.json: stale: computed with train.seed 9" in blocked["seed=1"]
+
+
+def test_an_experiment_that_ran_edited_code_is_not_used(committed):
+    add_experiments(committed, {"seed=1": {"changes": {"train.seed": 1}}})
+    head = git(committed, "rev-parse", "HEAD")
+    reference = f"refs/exps/{head[:2]}/{head[2:]}/seed=1"
+    runs = expand(["train.seed=1"], head)
+    assert find_results(runs, head)[0].keys() == {"seed=1"}
+    git(committed, "checkout", "--quiet", reference)
+    Path("stages").mkdir()
+    Path("stages/cnn_train.py").write_text("an edit that DVC copied into the experiment\n")
+    commit(committed)
+    git(committed, "update-ref", reference, "HEAD")
+    git(committed, "checkout", "--quiet", head)
+    usable, blocked = find_results(runs, head)
+    assert usable == {}
+    assert blocked["seed=1"].startswith("skipped: it ran edited code; ")
 
 
 def test_content_of_reads_files_of_later_commits(committed):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from imitations import add_experiments
 from repositories import commit, doctor, git, make_repository
 from workspaces import ENV, ROOT
 
@@ -142,23 +143,7 @@ def content(folder):
 
 
 def test_tools_work_in_a_subfolder_and_ignore_the_variables_of_a_hook(repository, victim):
-    subprocess.run(
-        [
-            "dvc",
-            "exp",
-            "run",
-            "--temp",
-            "--name",
-            "other",
-            "-S",
-            "evaluate.batch_size=10",
-            "evaluate",
-        ],
-        cwd=repository,
-        env=ENV,
-        check=True,
-        capture_output=True,
-    )
+    add_experiments(repository, {"other": {"changes": {"evaluate.batch_size": 10}}})
     folder, variables = victim
     before = content(folder)
     assert "| other" in run(repository, "compare", **variables)

@@ -10,7 +10,7 @@ from repositories import copy_of, git
 from workspaces import ENV, ROOT
 
 sys.path.append(str(ROOT / "tools"))
-from internals.differences import Results, summarize, tabulate
+from internals.differences import Results, name_values, summarize, tabulate
 
 from verify import SECTIONS
 
@@ -125,6 +125,15 @@ def test_the_first_losses_are_not_compared_between_a_cpu_and_a_gpu(project):
     assert line.endswith("float32 on cuda")
     here.machine["device"] = "cpu"
     assert not summarize(tabulate(committed, here), here.machine)[1]
+
+
+def test_results_without_validation_images_are_compared(project):
+    results = read_results(), read_results()
+    for each in results:
+        each.values |= {f"train.splits.val.{name}": None for name in ("loss", "accuracy")}
+    assert not summarize(tabulate(*results), results[0].machine)[1]
+    val = {"split": "val", "images": 0, "loss": None, "accuracy": None}
+    assert dict(name_values({"splits": [val]})) == {"splits.val.images": 0}
 
 
 @pytest.mark.slow

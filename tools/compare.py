@@ -60,7 +60,7 @@ def main(names):
         print(f"\n{title}\n\n{rows.to_markdown(index=False, disable_numparse=True)}")
     notes = [
         "Difference, interval and p (McNemar) compare two networks on the same test images, not "
-        "two settings: seeds of one setting differ, too."
+        "two settings, because results also vary between seeds."
     ]
     if deviations := seed_deviations():
         notes.append(f"Standard deviation of errors between seeds: {deviations}.")

@@ -85,6 +85,7 @@ def main():
             sys.exit("demo/ has changed since make demo: remove it (rm -r demo) or keep it")
         build()
         if DEMO.exists():
+            shutil.rmtree(FORMER, ignore_errors=True)  # left by a killed run
             DEMO.rename(FORMER)
         PART.rename(DEMO)
         shutil.rmtree(FORMER, ignore_errors=True)
@@ -97,7 +98,7 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except subprocess.CalledProcessError as error:
+    except (subprocess.CalledProcessError, OSError) as error:
         sys.exit(f"make demo failed and changed nothing: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""Find damage by killed runs and disk errors, and repair it on request.
+"""Find damage from killed runs and disk errors, and repair it on request.
 
 make doctor        prints one line per finding; exit status 1 if there are any
 make doctor FIX=1  repairs them; uncommitted edits and the branch stay unchanged
@@ -79,7 +79,7 @@ def main(fix):
     checks = (git_locks, head, references, dvc_locks, copies, partial_files, results)
     left = sum(examine(find, fix) for find in (*checks, cache, run_cache))
     if left and not fix:
-        print(f"problems: {left}; to repair them: make doctor FIX=1")
+        print(f"problems: {left}; try make doctor FIX=1")
     elif not left:
         print("no problems found" if not fix else "no problems left")
     sys.exit(1 if left else 0)

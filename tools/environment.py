@@ -43,9 +43,18 @@ def cache_folder():
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
+def move_aside(folder):
+    """Rename a folder instead of deleting it, because processes may use it."""
+    former = tempfile.mkdtemp(prefix=f"{folder}.former-", dir=".")
+    folder.rename(former)
+    print(f"moved the old {folder} to {former}: delete it once no process uses it")
+
+
 def make_store():
     """Create .venvs, as a link to the user's cache if the project's path is unusable."""
     if UNUSABLE & set(str(Path.cwd())) and not STORE.is_symlink():
+        if STORE.exists():  # the project was renamed
+            move_aside(STORE)
         STORE.symlink_to(cache_folder() / "deep-learning-basics")
     store = STORE.resolve()
     if bad := UNUSABLE & set(str(store)):
@@ -121,11 +130,9 @@ def build(environment, lock, descriptor):
 
 
 def switch(environment):
-    """Replace the link .venv atomically. If .venv is a folder, rename it instead of deleting it."""
+    """Replace the link .venv atomically."""
     if LINK.is_dir() and not LINK.is_symlink():
-        former = tempfile.mkdtemp(prefix=".venv.former-", dir=".")
-        LINK.rename(former)
-        print(f"moved the old .venv to {former}: delete it once no process uses it")
+        move_aside(LINK)
     part = Path(f".venv.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     part.symlink_to(STORE / environment.name)

@@ -33,7 +33,7 @@ try:
 
     from internals import cluster
 except ImportError as error:
-    sys.exit(f"make sweep needs Dask: pip install distributed ({error})")
+    sys.exit(f"make sweep needs Dask: run make setup ({error})")
 
 
 def run_missing(start, missing, commit, jobs):

@@ -17,8 +17,9 @@ from pathlib import Path
 from internals.clone import COPIES, absolute_mirror, cache_settings, clone_steps, environment
 from internals.differences import Results, summarize, tabulate
 from internals.experiments import find_problem
-from internals.git import RunError, content_of, current_commit, exit_on_user_error, git
+from internals.git import RunError, commit_of, content_of, current_commit, exit_on_user_error, git
 
+from common.params import ParameterError
 from common.results import StaleResultError, check
 
 SECTIONS = ("data", "surfaces", "xor", "train", "evaluate", "plots")
@@ -65,7 +66,8 @@ def verify(quick):
     with tempfile.TemporaryDirectory(dir=COPIES.resolve()) as folder:
         clone = reproduce(commit, folder, QUICK.values() if quick else ())
         here = Results(committed.made, lambda path: (clone / path).read_bytes())
-        same_page = quick or (clone / PAGE).read_bytes() == content_of(commit, PAGE)
+        page = git("hash-object", "--no-filters", clone / PAGE)
+        same_page = quick or page == commit_of(f"{commit}:./{PAGE}")
     table = tabulate(committed, here)
     line, good = summarize(table, here.machine)
     shown = table.assign(**{n: table[n].map(show_number) for n in table.columns[1:4]})
@@ -90,7 +92,7 @@ def compare_here():
     """
     try:
         check(SECTIONS)
-    except (OSError, StaleResultError) as error:
+    except (OSError, StaleResultError, ParameterError) as error:
         raise RunError(str(error)) from None
     try:
         committed = read_committed(SECTIONS, current_commit())

@@ -67,6 +67,11 @@ def test_a_demo_in_a_hook_of_a_linked_worktree_changes_only_the_demo_folder(repo
         git(repository, "rev-parse", "HEAD"),
     )
 
+    (worktree / "demo").mkdir()
+    git(worktree / "demo", "init", "--quiet")
+    (worktree / "demo/.git/made").touch()
+    (worktree / ".demo.former.part/stages").mkdir(parents=True)  # left by a killed run
+
     home = tmp_path / "home"  # with settings that the demo must ignore
     home.mkdir()
     settings = "[commit]\ngpgsign = true\n[core]\nhooksPath = /nonexistent\nautocrlf = true\n"

@@ -10,7 +10,6 @@ import dask
 from dask.system import CPU_COUNT
 from distributed import Client, as_completed
 
-from internals.clone import COPIES, absolute_mirror, cache_settings
 from internals.experiments import reference_of
 from internals.git import RunError, git
 
@@ -32,8 +31,9 @@ def connected(jobs, count):
     """A client of the cluster at ADDRESS or of a new local one, and a folder for clones."""
     local = {"n_workers": min(jobs, count), "threads_per_worker": 1, "host": "127.0.0.1"}
     local |= {"dashboard_address": "127.0.0.1:0", "preload": [IGNORE_INTERRUPT]}
-    COPIES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=COPIES.resolve(), ignore_cleanup_errors=True) as copies:
+    parent = clone.COPIES.resolve()
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as copies:
         try:
             client = Client(**({} if ADDRESS else local))
         except (OSError, TypeError, ValueError) as error:
@@ -63,7 +63,7 @@ def workers_of(client):
 
 def variables_of(jobs):
     """Environment variables of a run, added to those of its worker."""
-    variables = absolute_mirror()
+    variables = clone.absolute_mirror()
     if not ADDRESS:
         # From JOBS, not from the number of missing runs: results depend on the number of threads.
         variables |= dict.fromkeys(THREADS, str(max(1, CPU_COUNT // jobs)))
@@ -72,7 +72,7 @@ def variables_of(jobs):
 
 def run_all(client, copies, runs, commit, variables):
     """Run experiments (name to overrides); yield (name, error or None) as each one ends."""
-    project = {"folder": str(Path.cwd()), "cache": cache_settings(), "copies": copies}
+    project = {"folder": str(Path.cwd()), "cache": clone.cache_settings(), "copies": copies}
     project["root"] = git("rev-parse", "--show-toplevel")
     project["subfolder"] = git("rev-parse", "--show-prefix")
     project["origin"] = git("remote", "get-url", "origin") or "origin"

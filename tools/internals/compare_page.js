@@ -14,7 +14,7 @@ function createElement(name, attributes = {}, text = "") {
   return element;
 }
 
-/** Axis limits for values, with a margin of 5 %. @param {number[]} values */
+/** Axis limits for values, with a margin of 5%. @param {number[]} values */
 function limits(values) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const margin = 0.05 * (high - low) || 0.01;

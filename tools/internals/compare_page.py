@@ -1,7 +1,5 @@
 """Write reports/compare.html, one file with the styles and charts of the report."""
 
-from base64 import b64encode
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +38,7 @@ def list_disagreements(results, base):
     shown = [
         {
             "index": int(index),
-            "image": None if pixels is None else embed_digit(pixels[index])["address"],
+            "image": None if pixels is None else embed_digit(pixels[index]),
             "label": str(first.actual[index]),
             "predicted": [
                 str(result.predicted[index]) if s else None
@@ -93,6 +91,5 @@ def write_page(commit, results, base, table, settings, notes):
         data=data,
         style="\n".join(path.read_text(encoding="utf-8") for path in styles),
         script=script,
-        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
     write_bytes(PAGE, f"{html}\n".encode())

@@ -75,14 +75,14 @@ def tabulate(results, base, settings):
         metrics = result.metrics
         row = {"run": name, "val": metrics.get("val_acc"), "test": metrics["accuracy"]}
         row |= {"loss": metrics["loss"], "errors": metrics["errors"]}
-        row |= {"difference": None, "95 % interval": None, "p": None}
+        row |= {"difference": None, "95% interval": None, "p": None}
         row |= {n.removeprefix("train."): result.params.get(n) for n in names}
         if not np.array_equal(result.actual, results[base].actual):
-            row["95 % interval"] = "other test images"
+            row["95% interval"] = "other test images"
         elif name != base and name not in compared:
             wrong = (r.actual != r.predicted for r in (results[base], result))
             row["difference"], (low, high), row["p"] = compare_errors(*wrong)
-            row["95 % interval"] = f"{round(low):+d} to {round(high):+d}"
+            row["95% interval"] = f"{round(low):+d} to {round(high):+d}"
         rows.append(row)
     table = pd.DataFrame(rows).astype({"difference": object}).sort_values(["errors", "loss"])
     if table["val"].notna().all():

@@ -23,7 +23,7 @@ def name_values(value, name=""):
         for member, inner in value.items():
             if member not in ("provenance", "machine"):
                 yield from name_values(inner, f"{name}.{member}" if name else member)
-    elif not isinstance(value, str):
+    elif isinstance(value, int | float):
         yield name, value
 
 
@@ -64,7 +64,7 @@ class Results:
         if name == "train.first_epoch_loss":
             return self.values["train.splits.train.images"]
         if split := re.search(r"train\.(?:splits\.)?(train|val)", name):
-            return max(1, self.values.get(f"train.splits.{split[1]}.images", 1))
+            return max(1, self.values[f"train.splits.{split[1]}.images"])
         if name.startswith("evaluate."):
             return self.test_images / 10 if ".recall." in name else self.test_images
         return 1

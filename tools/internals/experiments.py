@@ -45,6 +45,11 @@ def params_of(revision):
         return {}
 
 
+def code_of(revision):
+    """Git's hashes of the code of a revision; DVC copies uncommitted edits into experiments."""
+    return git("ls-tree", revision, "dvc.yaml", "stages")
+
+
 def flat(params):
     """Dotted name to value; null, empty lists and empty mappings become strings."""
     return {n: json.dumps(v) if v in (None, [], {}) else v for n, v in flatten(params)}
@@ -85,11 +90,12 @@ def find_results(runs, commit):
     for name, revision in experiments_of(commit).items():
         params[name] = flat(params_of(revision))
         by_params.setdefault(frozenset(params[name].items()), []).append(revision)
-    results, blocked = {}, {}
+    results, blocked, code = {}, {}, code_of(commit)
     for name, run in runs.items():
         wanted = flat(run.params)
         for revision in by_params.get(frozenset(wanted.items()), ()):
-            if not (problem := find_problem(revision)):
+            problem = find_problem(revision) if code_of(revision) == code else "it ran edited code"
+            if not problem:
                 results[name] = metrics_of(revision)
                 break
         else:

@@ -16,7 +16,9 @@ class RunError(RuntimeError):
 
 @contextmanager
 def exit_on_user_error():
-    """Exit on a RunError with its message and status 1, on Ctrl-C with status 130."""
+    """Clear foreign variables; exit on a RunError with its message and status 1, on Ctrl-C with
+    status 130.
+    """
     clear_variables()
     try:
         yield

@@ -9,16 +9,17 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from dvc.repo import Repo
 from dvc.utils import dict_sha256
 from dvc.utils.serialize import load_yaml
+
+from internals.clone import cache_settings
 
 from common.results import md5_of
 
 
 def cache_folder():
     """The folder of DVC's cache: .dvc/cache or a configured one."""
-    return Path(os.path.relpath(Repo().cache.local_cache_dir))
+    return Path(os.path.relpath(cache_settings()["cache.dir"]))
 
 
 def cache():

@@ -66,9 +66,9 @@ def dvc_locks():
 
 
 def copies():
-    """Temporary copies of `dvc exp run --temp`, the queue and `make verify`."""
+    """Temporary copies of experiments, sweeps and `make verify`."""
     for folder in sorted(COPIES.glob("tmp*/")):
-        yield f"{folder}: copy of a killed experiment", partial(shutil.rmtree, folder)
+        yield f"{folder}: copy of a killed run", partial(shutil.rmtree, folder)
 
 
 def partial_files():

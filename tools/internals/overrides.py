@@ -52,9 +52,13 @@ def expand(settings, commit):
     from hydra.errors import HydraException
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
+    from jsonschema.validators import extend
 
+    # JSON Schema accepts 2.0 as an integer, the stages do not.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, v: type(v) is int)
+    Validator = extend(Draft202012Validator, type_checker=types)
     sections = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]
-    validators = {name: Draft202012Validator(rules) for name, rules in sections.items()}
+    validators = {name: Validator(rules) for name, rules in sections.items()}
     base, runs = params_of(commit), {}
     if not base:
         raise RunError(f"the last commit has no valid {PARAMS}")

@@ -29,8 +29,10 @@ def is_tool(process):
     """Whether a process is, or with a hidden command line may be, Git, DVC, a stage or a sweep."""
     program, *arguments = process.info["cmdline"] or [process.info["name"] or "git"]
     name = Path(program).name
+    if process.info["status"] == psutil.STATUS_ZOMBIE:
+        return False
     if process.info["cmdline"] is None:
-        return process.info["status"] != psutil.STATUS_ZOMBIE and name.startswith(TOOLS)
+        return name.startswith(TOOLS)
     if name == "git":
         return "fsmonitor--daemon" not in arguments  # runs forever
     return name.startswith("python") and any(map(AT_WORK.fullmatch, arguments[:2]))
@@ -41,18 +43,14 @@ def at_work():
     worktrees, which share references, and its copies. Unreadable processes count as running.
     """
     ours = repository_of(Path.cwd())
-    for process in psutil.process_iter(["cmdline", "name", "status"]):
+    for process in psutil.process_iter(["cmdline", "cwd", "name", "status"]):
         if not is_tool(process):
             continue
         command = " ".join(process.info["cmdline"] or [process.info["name"] or "?"])[:100]
-        try:
-            folder = Path(process.cwd().partition(f"/{COPIES}/")[0])
-        except psutil.NoSuchProcess:
-            continue
-        except (psutil.Error, OSError):
+        folder = process.info["cwd"]
+        if not folder:
             yield f"process {process.pid} may be running here, its folder is unreadable: {command}"
-            continue
-        if repository_of(folder) == ours:
+        elif repository_of(Path(folder.partition(f"/{COPIES}/")[0])) == ours:
             yield f"process {process.pid} is running here: {command}"
     for path in rwlocks():
         for pid in owners_of(path) or ():
@@ -87,13 +85,12 @@ def in_use(path):
         if time.time() - path.stat().st_mtime < MINIMUM_AGE:
             return f"it is younger than {MINIMUM_AGE // 60} minutes"
         for process in psutil.process_iter():
-            try:
-                if str(path.resolve()) in (file.path for file in process.open_files()):
-                    return f"process {process.pid} has it open: {process.name()}"
-            except psutil.NoSuchProcess:
-                continue
-            except (psutil.Error, OSError):
-                own = process.uids().effective == path.stat().st_uid
-                if own and process.name().startswith(TOOLS):
-                    return f"process {process.pid} may have it open, but is unreadable"
+            with suppress(psutil.NoSuchProcess):
+                try:
+                    if str(path.resolve()) in (file.path for file in process.open_files()):
+                        return f"process {process.pid} has it open: {process.name()}"
+                except (psutil.AccessDenied, OSError):
+                    own = process.uids().effective == path.stat().st_uid
+                    if own and process.name().startswith(TOOLS):
+                        return f"process {process.pid} may have it open, but is unreadable"
     return None

@@ -11,7 +11,7 @@ MEASURES = {"val_acc": "validation", "accuracy": "test"}
 def summarise(settings):
     """One row per setting, in percent; `settings` is name to {seed: fraction}.
 
-    The difference from the first setting is paired by seed, with a 95 % interval from Student's t
+    The difference from the first setting is paired by seed, with a 95% interval from Student's t
     over the common seeds. Empty columns are omitted.
     """
     columns = {name: 100 * pd.Series(values, dtype=float) for name, values in settings.items()}
@@ -25,10 +25,10 @@ def summarise(settings):
             row |= {"pairs": str(n), "difference": mean, "standard error": error}
             if n > 1:
                 half = stdtrit(n - 1, 0.975) * error
-                row["95 % interval"] = f"{mean - half:+.3f} to {mean + half:+.3f}"
+                row["95% interval"] = f"{mean - half:+.3f} to {mean + half:+.3f}"
         rows.append(row)
     table = pd.DataFrame(rows).dropna(axis="columns", how="all").astype(object)
-    for column in table.columns.difference(["setting", "n", "pairs", "95 % interval"]):
+    for column in table.columns.difference(["setting", "n", "pairs", "95% interval"]):
         form = "{:+.3f}" if column == "difference" else "{:.3f}"
         table[column] = table[column].map(form.format, na_action="ignore")
     return table.fillna("")
@@ -46,12 +46,12 @@ def tabulate_settings(settings):
 
 
 def compare_errors(base, other):
-    """The difference in errors of two networks on the same images, its 95 % interval, and p.
+    """The difference in errors of two networks on the same images, its 95% interval, and p.
 
     base and other (n,) mark the misclassified images. b images are misclassified by base only, c by
     other only. The interval of c - b is the normal approximation; p is from McNemar's exact test
     (1947): under the null hypothesis, b is binomial(b + c, ½). Both compare these two networks,
-    not their settings: seeds of one setting differ, too.
+    not their settings, because results also vary between seeds.
     """
     b, c = int((base & ~other).sum()), int((other & ~base).sum())
     half = ndtri(0.975) * sqrt(b + c - (b - c) ** 2 / len(base))

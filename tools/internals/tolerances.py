@@ -6,7 +6,7 @@ Each rule maps the committed value and n, the number of images or random starts,
 import re
 from math import sqrt
 
-Z = 1.96  # 95 % interval
+Z = 1.96  # 95% interval
 
 
 def exact(value, n):
@@ -24,7 +24,7 @@ def descent(value, n):
 
 
 def proportion(value, n):
-    """The 95 % interval of a difference between two proportions. Seed-to-seed variation is smaller:
+    """The 95% interval of a difference between two proportions. Seed-to-seed variation is smaller:
     over ten seeds, the standard deviation is 3.1 for 33 errors in 10,000 images.
     """
     p = (value * n + 1) / (n + 2)  # keeps the tolerance positive for values of 0 and 1
@@ -36,26 +36,26 @@ def count(value, n):
 
 
 def first_steps(value, n):
-    """0.5 % for the losses of the first five steps, on the same kind of device. Over eight seeds,
-    bfloat16 changes them by up to 0.17 %, threads by less than 0.01 %; another seed changes at
-    least one of them by 1.8 %. A learning rate 10 % higher changes them by up to 0.4 %.
+    """0.5% for the losses of the first five steps, on the same kind of device. Over eight seeds,
+    bfloat16 changes them by up to 0.17%, threads by less than 0.01%; another seed changes at
+    least one of them by 1.8%. A learning rate 10% higher changes them by up to 0.4%.
     """
     return 0.005 * value
 
 
 def first_epoch(value, n):
-    """0.5 % for MNIST. Threads and precision change the training loss of the first epoch by up to
-    0.3 %; a learning rate 10 % higher or lower by 1.5 and 2.2 %; another seed by 2.1 % (standard
+    """0.5% for MNIST. Threads and precision change the training loss of the first epoch by up to
+    0.3%; a learning rate 10% higher or lower by 1.5 and 2.2%; another seed by 2.1% (standard
     deviation). The tolerance is proportional to 1/√n for fewer images: on the digits, bfloat16
-    changes the loss by 1.6 %.
+    changes the loss by 1.6%.
     """
     return 0.005 * sqrt(max(1, 54_000 / n)) * value
 
 
 def between_seeds(relative_sd):
-    """The 99.9 % interval of a difference between two seeds, from the relative standard deviation
+    """The 99.9% interval of a difference between two seeds, from the relative standard deviation
     over ten seeds on 10,000 images. It is proportional to 1/√n for fewer images. The level
-    is 99.9 %, because about 70 metrics are compared together.
+    is 99.9%, because about 70 metrics are compared together.
     """
     return lambda value, n: 3.3 * sqrt(2 * max(1, 10_000 / n)) * relative_sd * value
 
