@@ -1,4 +1,4 @@
-# The commands of README.md. Each target sets up the environment first and skips finished work.
+# The commands of README.md. Most targets set up the environment first.
 # The Python of .venv if it exists, else the system's.
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 # Remove variables set by Git hooks, notebooks and shells: Git's select another repository, DVC's
@@ -52,12 +52,12 @@ help:
 	@echo "make ci-report    run make repro and write the differences from BASE=main to ci-report/"
 	@echo "make bench        measure the training speed (20 to 30 minutes)"
 	@echo
-	@echo "make doctor       find damage by killed runs and disk errors: FIX=1 repairs it"
+	@echo "make doctor       find damage from killed runs and disk errors: FIX=1 repairs it"
 	@echo "make format       format the code and fix lint errors"
 	@echo "make hooks        install a Git hook that checks each commit (.pre-commit-config.yaml)"
 	@echo "make test         run lint and fast tests (about two minutes)"
 	@echo "make test-slow    run slow tests: whole pipelines, processes, the page in a browser"
-	@echo "make test-faults  run all fault tests in full, with kills, random walks and clusters (nightly, up to 90 minutes)"
+	@echo "make test-faults  run all fault tests in full, with kills, random walks and clusters (up to 90 minutes)"
 	@echo "make audit        list known vulnerabilities of the packages in requirements.lock"
 	@echo "make setup        build .venv from requirements.lock"
 	@echo "make schema       update params.schema.json: DEFAULTS=1 takes all defaults from params.yaml"

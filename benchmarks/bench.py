@@ -2,7 +2,7 @@
 
 `make bench` prints two tables and writes them to benchmarks/results.json. Each row runs as a
 separate process, one after the other. The first table reports the best of ROUNDS rounds, because
-other load only slows a process down. Pipeline rows run the real stage in an empty folder, on the
+other load only slows a process down. Pipeline rows run the real stage in a temporary folder, on the
 CPU and, if present, on a GPU. bfloat16 is omitted where it would be emulated.
 """
 
@@ -39,7 +39,7 @@ TARGETS = {"99%": 0.99, "99.26%": 0.9926}  # 99.26%: the notebook's result
 
 @contextmanager
 def workplace():
-    """Enter an empty folder in which stages run; it is deleted afterwards."""
+    """Enter a temporary folder in which stages can run."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         shutil.copy(ROOT / "dvc.yaml", folder)
         yield

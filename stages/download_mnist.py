@@ -1,8 +1,8 @@
 """Download, verify and unpack a data set of 28 × 28 images in ten classes.
 
 reads   params.yaml: data
-        MNIST_MIRROR               environment variable: folder or address (http, https, file) with
-                                   the data set's four files; tried before the public mirrors
+        MNIST_MIRROR               environment variable: folder or URL (http, https, file) with the
+                                   data set's four files; tried before the public mirrors
 writes  data/mnist/train.npz       images (n, 28, 28) uint8, labels (n,) uint8, class names
         data/mnist/test.npz        classes (10,), name of the data set dataset ()
         reports/metrics/data.json  the number of images of each split
@@ -29,7 +29,7 @@ LARGEST = 64 << 20  # bytes
 
 
 def mirror_from_environment():
-    """The address in MNIST_MIRROR as a list; [] if it is not set.
+    """The URL of MNIST_MIRROR as a list; [] if it is not set.
 
     A relative folder starts at the root of the project. `dvc exp run --temp` and `--queue` run in a
     copy; DVC_ROOT is the original root.
@@ -41,11 +41,11 @@ def mirror_from_environment():
     return [mirror] if mirror else []
 
 
-def fetch(address, md5):
+def fetch(url, md5):
     """Download a file; OSError if it is late, too large or has another MD5."""
-    started, content, name = time.monotonic(), bytearray(), address.rpartition("/")[2]
+    started, content, name = time.monotonic(), bytearray(), url.rpartition("/")[2]
     bar = {"desc": name, "unit": "B", "unit_scale": True, "leave": False, "disable": None}
-    with urlopen(address, timeout=READ_TIMEOUT) as response:
+    with urlopen(url, timeout=READ_TIMEOUT) as response:
         length = int(response.headers.get("Content-Length") or 0)
         with tqdm(total=length or None, **bar) as progress:
             while chunk := response.read1(1 << 16):
@@ -82,19 +82,19 @@ def download(dataset):
     for name, md5 in source.resources:
         failures = []
         for mirror in mirrors:
-            address = f"{mirror.rstrip('/')}/{name}"
+            url = f"{mirror.rstrip('/')}/{name}"
             try:
-                arrays.append(read_idx(fetch(address, md5)))
+                arrays.append(read_idx(fetch(url, md5)))
                 break
             except (OSError, HTTPException, ValueError) as error:
                 reason = " ".join(str(error).split())
-                failures.append(f"  {address}: {reason}")
+                failures.append(f"  {url}: {reason}")
         else:
             stop(
                 1,
-                f"{dataset}: {name} is not available from any of {len(mirrors)} addresses:",
+                f"{dataset}: {name} is not available from any of {len(mirrors)} URLs:",
                 *failures,
-                "Set MNIST_MIRROR to a folder or address with the four files, or work offline:",
+                "Set MNIST_MIRROR to a folder or URL with the four files, or work offline:",
                 "dvc exp run -S data.dataset=digits",
             )
     return *arrays, [name.split(" - ")[0] for name in source.classes]

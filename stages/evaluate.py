@@ -6,7 +6,7 @@ reads   params.yaml: evaluate
         reports/metrics/train.json      its provenance
 writes  data/predictions.csv            one row per image: actual and predicted class and their
                                         probabilities
-        reports/metrics/evaluate.json   accuracy and its 95 % interval, errors, loss, expected
+        reports/metrics/evaluate.json   accuracy and its 95% interval, errors, loss, expected
                                         calibration error (ECE), recall per class, and accuracy in
                                         train mode (without eval()) with batches of all classes and
                                         of one class
@@ -25,7 +25,7 @@ from common.files import write_rows, write_table
 from common.mnist import TEST, read_images
 from common.model import MODEL, DigitClassification, predict, scale
 from common.stage import run
-from common.statistics import wilson_interval
+from common.statistics import recall_by_class, wilson_interval
 from common.weights import read_state
 
 PREDICTIONS, ROWS = "data/predictions.csv", "reports/plots/predictions.json"
@@ -41,12 +41,6 @@ def expected_calibration_error(confidence, correct, bins):
     gaps = torch.zeros(bins, dtype=torch.float64)
     gaps.index_add_(0, which, correct.double() - confidence.double())
     return gaps.abs().sum().item() / len(confidence)
-
-
-def recall(actual, predicted, classes=10):
-    """Recall of each class: (classes,)."""
-    hits = torch.bincount(actual[actual == predicted], minlength=classes)
-    return hits.double() / torch.bincount(actual, minlength=classes)
 
 
 @torch.no_grad()
@@ -75,6 +69,8 @@ def main(
     batch_size: Annotated[int, Field(ge=2, le=60_000)],
 ):
     images, actual = map(torch.from_numpy, read_images(TEST))
+    if (torch.bincount(actual, minlength=10) < 2).any():
+        raise OSError(f"{TEST}: expected at least two images of each class")
     model = DigitClassification()
     model.load_state_dict(read_state(MODEL))
     model.to(memory_format=torch.channels_last)
@@ -83,6 +79,14 @@ def main(
     probabilities = logits.softmax(1)
     confidence, predicted = probabilities.max(1)
     correct = predicted == actual
+    predictions = pd.DataFrame(
+        {
+            "actual": actual,
+            "predicted": predicted,
+            "probability": confidence,
+            "probability_actual": probabilities.gather(1, actual[:, None])[:, 0],
+        }
+    )
     mixed = predict_in_train_mode(model, images, batch_size)
     by_class = predict_by_class(model, images, actual, batch_size)
     errors = (~correct).sum().item()
@@ -97,16 +101,8 @@ def main(
             {"batches": "all classes", "accuracy": (mixed == actual).double().mean().item()},
             {"batches": "one class", "accuracy": (by_class == actual).double().mean().item()},
         ],
-        "recall": recall(actual, predicted).tolist(),
+        "recall": recall_by_class(predictions)["recall"].tolist(),
     }
-    predictions = pd.DataFrame(
-        {
-            "actual": actual,
-            "predicted": predicted,
-            "probability": confidence,
-            "probability_actual": probabilities.gather(1, actual[:, None])[:, 0],
-        }
-    )
     write_table(PREDICTIONS, predictions)
     write_rows(ROWS, predictions[["actual", "predicted"]])
     print(

@@ -4,7 +4,7 @@ reads   params.yaml: plots
         data/surfaces.npz, data/xor.npz, data/network/history.csv, data/network/weights.npz,
         data/predictions.csv, data/mnist/test.npz, reports/metrics/*.json
 writes  reports/figures/*.png       for light pages and print
-        data/plots_dark/*.png       the same charts for dark pages
+        data/plots_dark/*.png       some of them for dark pages
         reports/metrics/plots.json  their provenance
 """
 
@@ -28,8 +28,7 @@ from common.results import read_metrics
 from common.stage import run
 from figures import cnn, surfaces, xor
 
-# On a screen, the page replaces these by interactive versions; only print needs them.
-LIGHT_ONLY = {"sigmoid", "relu", "xor_snapshots", "errors"}
+DARK = ("cut", "xor_losses", "confusion", "filters")  # those on the page in dark mode
 
 
 def png(figure, dpi):
@@ -81,7 +80,7 @@ def main(
     for file, draw in figures.items():
         write_bytes(f"reports/figures/{file}.png", png(draw(), dpi))
     with plt.style.context(here / "figures_dark.mplstyle"):
-        for file in figures.keys() - LIGHT_ONLY:
+        for file in DARK:
             write_bytes(f"data/plots_dark/{file}.png", png(figures[file](), dpi))
     print(f"{len(figures)} figures in reports/figures/")
     return {}

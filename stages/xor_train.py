@@ -13,7 +13,7 @@ writes  data/xor.npz              after 0, 1, … steps: losses and linear_losse
                                   per start: final_losses, solved
         data/xor.pth              state dict of the trained network
         reports/metrics/xor.json  final loss with and without hidden activation; fraction of starts
-                                  that solve XOR and its 95 % interval; fractions of unsolved starts
+                                  that solve XOR and its 95% interval; fractions of unsolved starts
                                   within 0.05 of each level of stalled losses
         reports/plots/xor.json    the two losses for `dvc plots`
 """

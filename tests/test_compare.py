@@ -94,16 +94,16 @@ def test_runs_are_compared_with_the_commit_and_sorted_best_first(repository):
     (table,) = rows(done.stdout)
     assert [*table] == ["this commit", "same", "worse"]
     assert [*table["worse"]] == [
-        *("run", "val", "test", "loss", "errors", "difference", "95 % interval", "p"),
+        *("run", "val", "test", "loss", "errors", "difference", "95% interval", "p"),
         *("evaluate.calibration_bins", "lr"),
     ]
-    assert {name: table["this commit"][name] for name in ("difference", "95 % interval", "p")} == {
+    assert {name: table["this commit"][name] for name in ("difference", "95% interval", "p")} == {
         "difference": "",
-        "95 % interval": "",
+        "95% interval": "",
         "p": "",
     }
     same, worse = table["same"], table["worse"]
-    assert (same["difference"], same["95 % interval"], same["p"]) == ("+0", "+0 to +0", "1")
+    assert (same["difference"], same["95% interval"], same["p"]) == ("+0", "+0 to +0", "1")
     more = int(worse["errors"]) - int(table["this commit"]["errors"])
     assert worse["difference"] == f"{more:+d}"
     assert more > 20

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from workspaces import run_stage
 
 import evaluate
-from common.files import DamagedFileError, write_bytes
+from common.files import DamagedFileError, write_arrays, write_bytes
+from common.mnist import TEST
 from common.model import DigitClassification, scale
-from common.statistics import wilson_interval
+from common.statistics import recall_by_class, wilson_interval
 from common.weights import pack_state
 
 
@@ -48,8 +50,20 @@ def test_a_confidence_of_one_belongs_to_the_last_bin():
 
 
 def test_recall_is_computed_per_class():
-    actual, predicted = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 0, 1, 1, 0])
-    assert evaluate.recall(actual, predicted, 3).tolist() == pytest.approx([2 / 3, 1, 0])
+    predictions = pd.DataFrame({"actual": [0, 0, 0, 1, 2], "predicted": [0, 0, 1, 1, 0]})
+    table = recall_by_class(predictions)
+    assert table["recall"].tolist() == pytest.approx([2 / 3, 1, 0])
+    assert (table["low"] <= table["recall"]).all()
+    assert (table["recall"] <= table["high"]).all()
+
+
+def test_a_test_set_with_a_single_image_of_a_class_is_reported_in_one_line(results, capsys):
+    with np.load(TEST) as arrays:
+        test = dict(arrays)
+    kept = (test["labels"] != 3) | (np.arange(len(test["labels"])) < 10)
+    write_arrays(TEST, **test | {name: test[name][kept] for name in ("images", "labels")})
+    with pytest.raises(OSError, match="expected at least two images of each class"):
+        evaluate.main(calibration_bins=15, batch_size=20)
 
 
 def test_the_metrics_match_the_predictions_and_a_second_run_gives_equal_bytes(images, written):

@@ -34,7 +34,7 @@ def test_a_non_finite_result_is_reported_in_one_line_and_writes_no_metrics(works
         run(main, section="xor")
     assert stopped.value.code == 2
     assert re.fullmatch(
-        r"params\.yaml: xor: the metric [\w.]+ is (nan|inf); try smaller numbers\n",
+        r"params\.yaml: xor: the metric [\w.]+ is (nan|inf); try smaller parameters\n",
         capsys.readouterr().err,
     )
     assert not Path("reports/metrics").exists()

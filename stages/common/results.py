@@ -32,7 +32,7 @@ def write_metrics(section, metrics, provenance=None):
     rounded = json.loads(json.dumps(metrics), parse_float=lambda x: float(f"{float(x):.10g}"))
     for name, value in flatten(rounded):
         if isinstance(value, float) and not math.isfinite(value):
-            raise ParameterError(section, f"the metric {name} is {value}; try smaller numbers")
+            raise ParameterError(section, f"the metric {name} is {value}; try smaller parameters")
     content = rounded | ({"provenance": [provenance]} if provenance else {})
     write_bytes(metrics_path(section), (json.dumps(content, indent=2) + "\n").encode())
 

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from common.statistics import most_confident_errors, wilson_interval
+from common.statistics import most_confident_errors, recall_by_class
 
 SPLITS = {
     "train": ("C0", "training, in train mode"),
@@ -75,17 +75,16 @@ def label_classes(axis, classes):
 
 
 def draw_recall(predictions, classes, name):
-    """Recall of each class with its 95 % interval, and the overall accuracy."""
-    right = predictions["actual"] == predictions["predicted"]
-    counts = right.groupby(predictions["actual"]).agg(["sum", "size"])
-    recall = counts["sum"] / counts["size"]
-    intervals = np.array([wilson_interval(*row) for row in counts.to_numpy()])
+    """Recall of each class with its 95% interval, and the overall accuracy."""
+    overall = (predictions["actual"] == predictions["predicted"]).mean()
+    table = recall_by_class(predictions)
+    recall, low, high = table["recall"], table["low"], table["high"]
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    axes.axvline(right.mean(), color="C2", label=f"overall accuracy, {right.mean():.2%}")
+    axes.axvline(overall, color="C2", label=f"overall accuracy, {overall:.2%}")
     axes.errorbar(
         recall,
-        counts.index,
-        xerr=abs(intervals.T - recall.to_numpy()),
+        table.index,
+        xerr=[abs(recall - low), abs(high - recall)],  # rounding may make the differences -1e-17
         fmt="o",
         markersize=6,
         elinewidth=1.4,
@@ -95,7 +94,7 @@ def draw_recall(predictions, classes, name):
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.set(xlabel="recall: correct fraction of the class", ylabel="class")
-    within = ((intervals[:, 0] <= right.mean()) & (right.mean() <= intervals[:, 1])).sum()
+    within = ((low <= overall) & (overall <= high)).sum()
     outcome = "every class" if within == len(classes) else f"{within} of {len(classes)} classes"
     axes.set_title(f"{name}: overall accuracy inside the interval of {outcome}")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 
 from common.params import flatten
 from common.results import read_metrics
-from common.statistics import most_confident_errors, wilson_interval
+from common.statistics import recall_by_class
 
 SECTIONS = ("surfaces", "xor", "train", "evaluate")  # metrics files quoted on the page
 
@@ -95,24 +95,16 @@ def epochs(history):
 
 
 def list_recall(predictions, classes):
-    """Name, recall and its 95 % interval of each class that has test images."""
-    correct = predictions["actual"] == predictions["predicted"]
-    counts = correct.groupby(predictions["actual"]).agg(["sum", "size"])
+    """Name, recall and its 95% interval of each class."""
     return [
-        {
-            "name": classes[actual],
-            "recall": hits / count,
-            "interval": wilson_interval(hits, count),
-            "hits": int(hits),
-            "count": int(count),
-        }
-        for actual, hits, count in counts.itertuples()
+        {"name": classes[actual], "recall": recall, "interval": (low, high)}
+        for actual, low, high, recall in recall_by_class(predictions).itertuples()
     ]
 
 
 def most_confused(predictions, classes):
     """The most frequently confused pairs of classes, and their count; None without errors."""
-    errors = most_confident_errors(predictions, len(predictions))
+    errors = predictions.query("actual != predicted")
     pairs = np.sort(errors[["actual", "predicted"]].to_numpy(), axis=1)
     if not len(pairs):
         return None

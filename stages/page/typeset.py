@@ -64,7 +64,7 @@ def embed_folder(folder):
 
 
 def embed_digit(pixels):
-    """One image (28, 28) uint8, dark on light as on paper."""
+    """The data URL of one image (28, 28) uint8, dark on light as on paper."""
     buffer = BytesIO()
     Image.fromarray(255 - pixels).save(buffer, "png", optimize=True)
-    return embed(buffer.getvalue())
+    return embed(buffer.getvalue())["address"]

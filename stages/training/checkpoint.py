@@ -58,7 +58,7 @@ class Checkpoint:
         return saved["history"]
 
     def save(self, history):
-        """Replace the checkpoint; the history is a list of rows {name: number}."""
+        """Replace the checkpoint; the history is a list of dicts."""
         states = {name: part.state_dict() for name, part in self.parts.items()}
         content = pack_state(states | {"history": history})
         write_bytes(self.path, hashlib.sha256(content).digest() + content)

@@ -33,14 +33,16 @@
       const { label, radio } = cells[k];
       const isSolved = countCorrect(p, tanh) === 4;
       solved += isSolved;
-      const level = step < steps || isSolved ? "" : levelOf(xorLoss(p, tanh))?.name ?? "no known level";
-      if (level) tally.set(level, (tally.get(level) ?? 0) + 1);
+      const isStalled = step >= steps && !isSolved;
+      const level = isStalled ? levelOf(xorLoss(p, tanh))?.name : "";
+      const place = level ? `near ${level}` : "at another loss";
+      if (isStalled) tally.set(place, (tally.get(place) ?? 0) + 1);
       label.dataset.mark = isSolved ? "✓" : { "2 ln 2": "½", "3 ln 3 − 2 ln 2": "⅓" }[level] ?? "";
-      label.classList.toggle("rare", level !== "" && level !== "2 ln 2");
-      const state = isSolved ? "solved" : level ? `stalled near ${level}` : "not solved";
+      label.classList.toggle("rare", isStalled && level !== "2 ln 2");
+      const state = isSolved ? "solved" : isStalled ? `not solved, ${place}` : "not solved";
       radio.setAttribute("aria-label", `Start ${first + k + 1}: ${state}`);
     });
-    const stalled = [...tally].map(([level, number]) => `${number} near ${level}`);
+    const stalled = [...tally].map(([place, number]) => `${number} ${place}`);
     status.textContent = `Step ${formatCount(step)}: ${[`${solved} of ${count} solved`, ...stalled].join(", ")}.`;
   }
 
