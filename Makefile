@@ -82,8 +82,9 @@ test: $(READY)
 	$(ACTIVE) ruff format --check $(FORMATTED)
 	$(ACTIVE) $(PYTEST) -m "not slow"
 
+# Three workers, because these tests often wait for processes.
 test-slow: $(READY)
-	$(ACTIVE) $(PYTEST) -m slow
+	$(ACTIVE) $(PYTEST) -n 3 -m slow
 
 test-faults: $(READY)
 	$(ACTIVE) $(PYTEST) --full

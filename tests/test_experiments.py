@@ -192,6 +192,20 @@ def test_an_experiment_with_metrics_of_other_parameters_is_reported(committed):
     assert "train.json: stale: computed with train.seed 9" in blocked["seed=1"]
 
 
+def test_seeds_from_different_machines_are_not_summarised(committed):
+    add_experiments(
+        committed,
+        {
+            f"seed={seed}": {"changes": {"train.seed": seed}, "machine": {"threads": 8 * seed}}
+            for seed in (1, 2)
+        },
+    )
+    done = seeds(committed, "2")
+    assert done.returncode == 1
+    assert done.stderr == "default: these runs are not comparable: threads 16 or 8\n"
+    assert not Path("reports/seeds.json").exists()
+
+
 def test_an_experiment_that_ran_edited_code_is_not_used(committed):
     add_experiments(committed, {"seed=1": {"changes": {"train.seed": 1}}})
     head = git(committed, "rev-parse", "HEAD")

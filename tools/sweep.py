@@ -84,7 +84,7 @@ def main(settings, jobs, seeds):
         print(f"\n{title}\n\n{table.to_markdown(index=False, disable_numparse=True)}")
     for setting, by_seed in by_setting.items():
         if different := mixed([*by_seed.values()]):
-            failures[setting] = f"these runs are not comparable: {different}"
+            failures[setting] = f"these runs are not comparable: {'; '.join(different)}"
         elif seeds and len(by_seed) == seeds:
             entries[setting] = describe(commit, [*by_seed.values()])
             write_seeds(entries)

@@ -109,9 +109,9 @@ def find_results(runs, commit):
 
 
 def mixed(metrics):
-    """The metrics in SAME with different values between runs: name to values."""
+    """The metrics in SAME that differ between runs, as 'threads 1 or 2'."""
     found = {name: sorted({str(run.get(name)) for run in metrics}) for name in SAME}
-    return {name: values for name, values in found.items() if len(values) > 1}
+    return [f"{name} {' or '.join(values)}" for name, values in found.items() if len(values) > 1]
 
 
 def refuse_edits():
