@@ -82,9 +82,8 @@ test: $(READY)
 	$(ACTIVE) ruff format --check $(FORMATTED)
 	$(ACTIVE) $(PYTEST) -m "not slow"
 
-# Three workers, because these tests often wait for processes.
 test-slow: $(READY)
-	$(ACTIVE) $(PYTEST) -n 3 -m slow
+	$(ACTIVE) $(PYTEST) -m slow
 
 test-faults: $(READY)
 	$(ACTIVE) $(PYTEST) --full

@@ -38,6 +38,7 @@ def repository(tmp_path):
     return folder
 
 
+@pytest.mark.full
 def test_finished_experiments_are_not_reported(first_run, tmp_path):
     repository = copy_of(first_run, tmp_path / "project")
     for change in ("surfaces.points=5", "surfaces.points=6"):
@@ -132,6 +133,7 @@ def test_a_process_with_a_dvc_lock_counts_as_active_under_any_name(repository):
     assert not rwlock.exists()
 
 
+@pytest.mark.full
 def test_the_doctor_checks_a_cache_in_another_folder(repository, tmp_path):
     dvc(repository, "cache", "dir", "--local", str(tmp_path / "cache"))
     dvc(repository, "repro", "--quiet", "surfaces")

@@ -225,6 +225,7 @@ def test_an_interrupted_sweep_stops_its_runs_and_leaves_the_cluster_running(
     wait_until(lambda: not any(map(training_runs_of, workers)), 10)
 
 
+@pytest.mark.full
 def test_a_worker_without_access_to_the_folder_clones_origin_and_pushes_its_data(
     repository, tmp_path
 ):

@@ -204,8 +204,8 @@ def walk(pipeline, folder, pool, seed):
 
 @pytest.mark.parametrize(
     "seed",
-    [pytest.param(seed, marks=pytest.mark.slow) for seed in range(8)]
-    + [pytest.param(seed, marks=pytest.mark.full) for seed in range(8, WALKS)],
+    [pytest.param(seed, marks=pytest.mark.slow) for seed in range(4)]
+    + [pytest.param(seed, marks=pytest.mark.full) for seed in range(4, WALKS)],
 )
 def test_no_number_is_shown_with_parameters_that_did_not_produce_it(pipeline, tmp_path, pool, seed):
     walk(pipeline, tmp_path, pool, seed)
