@@ -52,6 +52,7 @@ def test_after_clone_and_pull_no_stage_is_outdated(ours, theirs):
     assert git(theirs, "status", "--short") == ""
 
 
+@pytest.mark.full
 def test_an_experiment_is_pushed_pulled_shown_and_applied_by_name(ours, theirs):
     dvc(ours, "exp", "run", "--name", "longer", "-S", "xor.steps=61", "xor_train")
     arrays = (ours / "data/xor.npz").read_bytes()

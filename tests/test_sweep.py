@@ -163,7 +163,9 @@ def test_a_sweep_gives_the_results_of_single_runs_and_lists_failures(repository,
     assert not [*(repository / COPIES).glob("tmp*")]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.full)]
+)
 def test_an_interrupted_or_killed_sweep_leaves_no_process(signum, repository, start):
     command = [*SWEEP, *ALL_CORES, "-S", "train.epochs=100"]
     process = start(command, cwd=repository, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)

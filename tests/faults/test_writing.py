@@ -101,6 +101,7 @@ def test_a_read_only_folder_is_reported_in_one_line_and_the_old_file_is_kept(
     assert not [name for name in written() if name.endswith(".part")]
 
 
+@pytest.mark.full
 def test_a_full_disk_during_training_keeps_all_results(project, written):
     import resource
 
