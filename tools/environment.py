@@ -140,9 +140,9 @@ def switch(environment):
 
 
 def main():
-    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
         version = "{}.{}".format(*sys.version_info[:2])
-        sys.exit(f"expected Python 3.11 to 3.13, found {version}: run make PYTHON=python3.12 ...")
+        sys.exit(f"expected Python 3.11 to 3.14, found {version}: run make PYTHON=python3.12 ...")
     lock = LOCK.read_bytes()
     if is_complete(LINK, lock):
         return
