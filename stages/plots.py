@@ -4,7 +4,7 @@ reads   params.yaml: plots
         data/surfaces.npz, data/xor.npz, data/network/history.csv, data/network/weights.npz,
         data/predictions.csv, data/mnist/test.npz, reports/metrics/*.json
 writes  reports/figures/*.png       for light pages and print
-        data/plots_dark/*.png       some of them for dark pages
+        data/plots_dark/*.png       those on the page, for its dark mode
         reports/metrics/plots.json  their provenance
 """
 
