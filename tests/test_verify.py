@@ -20,7 +20,7 @@ MUTATIONS = [
     ("surfaces", "surfaces.py", "(-extent, extent", "(-extent, 1.0001 * extent", "surfaces.l2_sum"),
     ("xor_train", "xor_train.py", "p - lr * g", "p - 1.001 * lr * g", "xor.xor_loss"),
     ("xor_train", "xor_train.py", "correct(ends) == 4", "correct(ends) >= 2", "xor.xor_solved"),
-    ("evaluate", "evaluate.py", "confidence * bins", "confidence * 10", "evaluate.ece"),
+    ("evaluate", "evaluate.py", "- confidence", "- 0.9 * confidence", "evaluate.ece"),
     ("evaluate", "common/statistics.py", "z=1.959964", "z=2", "evaluate.interval.0"),
 ]
 TRAINING = [
