@@ -76,7 +76,7 @@ def ce_slope(y_hat, target):
 def descend(slope, start, target, lr, tolerance, steps):
     """Outputs ŷ after 0, 1, … gradient steps from w = b = start until |ŷ - y| ≤ tolerance.
 
-    `slope` is ∂loss/∂z. For x = 1, weight and bias have the same gradient, so z changes by both.
+    `slope` is ∂loss/∂z. For x = 1, weight and bias have the same gradient, so z moves twice as far as each.
     """
     z, outputs = 2 * start, []
     for _ in range(steps + 1):

@@ -153,7 +153,7 @@ def test_compiling_without_a_compiler_is_reported_in_one_line(images, start):
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert errors.startswith("params.yaml: train.compile: could not compile the network: ")
-    assert errors.endswith("; try false, got true\n")
+    assert errors.endswith("; set it to false\n")
     assert errors.count("\n") == 1
 
 

@@ -103,7 +103,7 @@ def test_runs_are_compared_with_the_commit_and_sorted_best_first(repository):
         "p": "",
     }
     same, worse = table["same"], table["worse"]
-    assert (same["difference"], same["95% interval"], same["p"]) == ("+0", "+0 to +0", "1")
+    assert (same["difference"], same["95% interval"], same["p"]) == ("+0", "+0.0 to +0.0", "1")
     more = int(worse["errors"]) - int(table["this commit"]["errors"])
     assert worse["difference"] == f"{more:+d}"
     assert more > 20

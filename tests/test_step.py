@@ -121,5 +121,5 @@ def test_the_message_of_a_failed_capture_names_the_cause(no_gpu, monkeypatch):
         graphed(torch.zeros(1))
     assert str(refused.value) == (
         "params.yaml: train.device: could not capture the training step as a CUDA graph: "
-        "operation not permitted when stream is capturing; try cpu"
+        "operation not permitted when stream is capturing; set it to cpu"
     )

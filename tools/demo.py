@@ -82,7 +82,7 @@ def main():
             FORMER.rename(DEMO)
         made = DEMO / ".git/made"
         if DEMO.exists() and not (made.is_file() and made.read_bytes() == state(DEMO)):
-            sys.exit("demo/ has changed since make demo: remove it (rm -r demo) or keep it")
+            sys.exit("demo/ has changed since make demo: to rebuild it, run `rm -r demo` first")
         build()
         if DEMO.exists():
             shutil.rmtree(FORMER, ignore_errors=True)  # left by a killed run

@@ -1,7 +1,7 @@
 """Reproduce the results of the last commit in a clone and compare them with the committed results.
 
-make verify          runs all stages without cached results and prints each metric with its
-                     tolerance; exit status 1 if a metric is outside
+make verify          reruns all stages, ignoring cached results, and prints each metric with its
+                     tolerance; exit status 1 if a metric is outside its tolerance
 make verify QUICK=1  runs only the surfaces and XOR
 make repro           ends with a one-line comparison of the results in this folder
 """

@@ -38,7 +38,7 @@ def exit_on_user_error(section):
     except StaleResultError as error:
         stop(1, error)
     except RecursionError:
-        stop(2, f"{PARAMS}: nested without end")
+        stop(2, f"{PARAMS}: contains an alias to itself")
     except FileNotFoundError as error:
         stop(1, f"{error.filename}: not found; run `dvc repro` to create it")
     except OSError as error:

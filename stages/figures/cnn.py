@@ -113,10 +113,10 @@ def draw_errors(images, predictions, classes, name, count):
     for axes, (index, row) in zip(grid.flat, worst.iterrows(), strict=False):
         axes.imshow(images[index], cmap="gray_r")
         actual, predicted = classes[int(row["actual"])], classes[int(row["predicted"])]
-        title = f"{actual} read as {predicted}\np = {row['probability']:.3f}"
+        title = f"{actual} → {predicted}\np = {row['probability']:.3f}"
         axes.set_title(title, fontsize=8, fontweight="normal", loc="center")
     shown = f"the {len(worst)} most confident of" if len(worst) < total else "all"
-    figure.suptitle(f"{name}: {shown} {total} errors on the test set", x=0.01, ha="left")
+    figure.suptitle(f"{name}: {shown} {total} errors on the test set (label → prediction)", x=0.01, ha="left")
     return figure
 
 

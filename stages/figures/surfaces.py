@@ -108,7 +108,7 @@ def draw_descents(surfaces, metrics):
     for name, (color, label) in LOSSES.items():
         outputs = surfaces[f"descent_{name}"]
         arrived = f"{name}_steps" in metrics
-        verb = "reaches the target after" if arrived else "misses the target after"
+        verb = "reaches the target after" if arrived else "has not reached the target after"
         arrivals.append(f"{label} {verb} {len(outputs) - 1:,} steps")
         axes.plot(range(1, len(outputs)), outputs[1:], color=color, label=label)
         axes.plot(len(outputs) - 1, outputs[-1], "o" if arrived else ">", color=color)

@@ -48,7 +48,7 @@ class GraphedStep:
         except RuntimeError as error:
             cause = error.__context__ or error  # ending a failed capture raises another error
             reason = f"could not capture the training step as a CUDA graph: {cause}"
-            message = f"{' '.join(reason.split())}; try cpu"
+            message = f"{' '.join(reason.split())}; set it to cpu"
             raise ParameterError("train.device", message) from cause
         for tensor in self.state():  # including new ones: momenta, which start at zero
             tensor.zero_()

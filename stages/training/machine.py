@@ -78,7 +78,7 @@ def compile_function(function):
             return compiled(*arguments)
         except BackendCompilerFailed as error:
             reason = str(error).strip().splitlines()[0]
-            message = f"could not compile the network: {reason}; try false, got true"
+            message = f"could not compile the network: {reason}; set it to false"
             raise ParameterError("train.compile", message) from None
 
     return call

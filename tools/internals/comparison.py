@@ -82,7 +82,7 @@ def tabulate(results, base, settings):
         elif name != base and name not in compared:
             wrong = (r.actual != r.predicted for r in (results[base], result))
             row["difference"], (low, high), row["p"] = compare_errors(*wrong)
-            row["95% interval"] = f"{round(low):+d} to {round(high):+d}"
+            row["95% interval"] = f"{low:+.1f} to {high:+.1f}"
         rows.append(row)
     table = pd.DataFrame(rows).astype({"difference": object}).sort_values(["errors", "loss"])
     if table["val"].notna().all():
