@@ -5,14 +5,13 @@ reads   params.yaml: train
         data/mnist/test.npz         test images, for reporting only
 writes  data/network/model.pth      state dict of the final network (its EMA if train.ema > 0)
         data/network/weights.npz    the same weights as arrays, for stages without torch
-        data/network/history.csv    one row per epoch: learning rate of its first step, loss and
-                                    accuracy of each split. train: mean over the epoch's steps, in
-                                    train mode, with augmentation; val and test: after the epoch,
-                                    EMA network, eval mode, float32
+        data/network/history.csv    one row per epoch: learning rate of its first step; loss and
+                                    accuracy of train (mean over its steps, train mode, augmented),
+                                    val and test (after the epoch: EMA, eval mode, float32)
         reports/metrics/train.json  loss and accuracy of the final network on the training and
                                     validation images in eval mode and float32; losses of the
                                     first five steps, which identify the run; the machine
-        reports/plots/history.json  the history for `dvc plots`, replaced after each epoch
+        reports/plots/history.json  the history for `dvc plots`; both are replaced after each epoch
 """
 
 import time
@@ -23,10 +22,9 @@ from pydantic import Field
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from common.files import write_arrays, write_bytes, write_table
+from common.files import write_arrays, write_bytes
 from common.mnist import TEST, TRAIN
-from common.model import MODEL, DigitClassification, scale
-from common.results import metrics_path
+from common.model import MODEL, WEIGHTS, DigitClassification, scale
 from common.stage import run
 from common.weights import pack_state
 from training import machine
@@ -34,11 +32,9 @@ from training.augment import Augment, distort, draw_epoch
 from training.checkpoint import Checkpoint, make_key
 from training.cuda_graph import GraphedStep
 from training.data import count_batches, epoch_generator, read_splits, shuffled_batches
-from training.history import describe_epoch, describe_splits, format_epoch, make_table, write_curves
+from training.history import describe_epoch, describe_splits, format_epoch, write_history
 from training.optimizer import ema_decays, learning_rates, make_ema, make_optimizer
 
-WEIGHTS, HISTORY = "data/network/weights.npz", "data/network/history.csv"
-RESULTS = HISTORY, MODEL, WEIGHTS, metrics_path("train")  # written at the end of a run
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -90,60 +86,59 @@ def main(
     # machine
     machine.enable_determinism()
     machine.keep_freed_memory()
-    place = machine.choose_device(device)
-    dtype = machine.choose_precision(precision, place)
-    autocast = torch.autocast(place.type, dtype, enabled=dtype != torch.float32)
+    torch_device = machine.choose_device(device)
+    dtype = machine.choose_precision(precision, torch_device)
+    autocast = torch.autocast(torch_device.type, dtype, enabled=dtype != torch.float32)
 
     # data
-    splits = read_splits(validation, place)
+    splits = read_splits(validation, torch_device)
     images, labels = splits["train"]
-    batches = count_batches(len(labels), batch_size)  # per epoch
-    steps = epochs * batches
+    steps_per_epoch = count_batches(len(labels), batch_size)
+    steps = epochs * steps_per_epoch
 
     # model, optimizer, schedules
     torch.manual_seed(seed)
-    model = DigitClassification().to(place, memory_format=torch.channels_last)
-    ema_model, update_ema = make_ema(model) if ema else (model, lambda decay: None)
+    model = DigitClassification().to(torch_device, memory_format=torch.channels_last)
+    ema_model, update_ema = make_ema(model)  # ema = 0: every decay is 0, an exact copy
     opt = make_optimizer(optimizer, model, weight_decay)
-    lrs = learning_rates(lr, steps, schedule, warmup).to(place)
-    decays = ema_decays(ema, steps).to(place)
+    lrs = learning_rates(lr, steps, schedule, warmup).to(torch_device)
+    decays = ema_decays(ema, steps).to(torch_device)
     step = make_step(model, update_ema, opt, images, labels, label_smoothing, autocast, compile)
-    if place.type == "cuda":
+    if torch_device.type == "cuda":
         step = GraphedStep(step, [model, ema_model], opt)
 
     # checkpoint
-    key = make_key([TRAIN, TEST], settings, place.type, dtype)
+    key = make_key([TRAIN, TEST], settings, torch_device.type, dtype)
     checkpoint = Checkpoint(key, model=model, ema_model=ema_model, optimizer=opt)
-    history = checkpoint.load(place)
-    if history:
-        print(f"continuing after epoch {len(history)} of {epochs}")
-        write_curves(history, stale=RESULTS)
+    history = checkpoint.load(torch_device)
 
     # training
     for epoch in range(len(history) + 1, epochs + 1):
-        started, done = time.perf_counter(), (epoch - 1) * batches  # steps
-        order = shuffled_batches(len(labels), batch_size, seed, epoch, place)
-        generator = epoch_generator(seed, epoch, place)
-        distortions = draw_epoch(augment, done, batches, steps, batch_size, generator)
-        losses, correct = torch.empty(2, batches, device=place)
+        started, first_step = time.perf_counter(), (epoch - 1) * steps_per_epoch
+        order = shuffled_batches(len(labels), batch_size, seed, epoch, torch_device)
+        generator = epoch_generator(seed, epoch, torch_device)
+        distortions = draw_epoch(augment, first_step, steps_per_epoch, steps, batch_size, generator)
+        losses, correct = torch.empty(2, steps_per_epoch, device=torch_device)
         for i, batch in enumerate(tqdm(order, f"epoch {epoch}", leave=False, disable=None)):
-            losses[i], correct[i] = step(batch, lrs[done + i], decays[done + i], distortions[i])
-        train_acc = correct.mean().item() / batch_size
-        speed = batches * batch_size / (time.perf_counter() - started)
-        history.append(describe_epoch(epoch, lrs[done:], losses, train_acc, ema_model, splits))
+            k = first_step + i
+            losses[i], correct[i] = step(batch, lrs[k], decays[k], distortions[i])
+        train_acc = correct.mean().item() / batch_size  # waits for the GPU
+        speed = steps_per_epoch * batch_size / (time.perf_counter() - started)
+        row = describe_epoch(epoch, lrs[first_step:], losses, train_acc, ema_model, splits)
+        history.append(row)
         checkpoint.save(history)
-        write_curves(history, stale=RESULTS)
-        print(f"{format_epoch(history[-1])}  {speed:,.0f} images/s", flush=True)
+        write_history(history)
+        print(f"{format_epoch(row)}  {speed:,.0f} images/s", flush=True)
 
     # results
     state = {name: value.cpu().contiguous() for name, value in ema_model.state_dict().items()}
-    write_table(HISTORY, make_table(history))
+    write_history(history)
     write_arrays(WEIGHTS, **{name: tensor.numpy() for name, tensor in state.items()})
     write_bytes(MODEL, pack_state(state))
     checkpoint.remove()
     return describe_splits(ema_model, splits) | {
         "first_losses": history[0]["first_losses"],
-        "machine": [machine.describe(place, dtype)],
+        "machine": [machine.describe(torch_device, dtype)],
     }
 
 

@@ -26,9 +26,6 @@ from common.mnist import TEST, read_images
 from common.model import MODEL, DigitClassification, predict, scale
 from common.stage import run
 from common.statistics import recall_by_class, wilson_interval
-from common.weights import read_state
-
-PREDICTIONS, ROWS = "data/predictions.csv", "reports/plots/predictions.json"
 
 
 def expected_calibration_error(confidence, correct, bins):
@@ -72,7 +69,7 @@ def main(
     if (torch.bincount(actual, minlength=10) < 2).any():
         raise OSError(f"{TEST}: expected at least two images of each class")
     model = DigitClassification()
-    model.load_state_dict(read_state(MODEL))
+    model.load_state_dict(torch.load(MODEL, weights_only=True))
     model.to(memory_format=torch.channels_last)
     logits = predict(model, images)
 
@@ -103,8 +100,8 @@ def main(
         ],
         "recall": recall_by_class(predictions)["recall"].tolist(),
     }
-    write_table(PREDICTIONS, predictions)
-    write_rows(ROWS, predictions[["actual", "predicted"]])
+    write_table("data/predictions.csv", predictions)
+    write_rows("reports/plots/predictions.json", predictions[["actual", "predicted"]])
     print(
         f"test accuracy {metrics['accuracy']:.2%} ({low:.2%} to {high:.2%}), "
         f"{errors} {'error' if errors == 1 else 'errors'} in {len(actual):,} images"

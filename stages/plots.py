@@ -75,7 +75,7 @@ def main(
         "filters": lambda: cnn.draw_filters(filters, name),
     }
     here = Path(__file__).parent
-    plt.switch_backend("Agg")  # overrides a matplotlibrc in the current folder
+    plt.switch_backend("Agg")  # also if Matplotlib was imported before this file
     plt.style.use(["default", here / "figures.mplstyle"])
     for file, draw in figures.items():
         write_bytes(f"reports/figures/{file}.png", png(draw(), dpi))

@@ -94,42 +94,39 @@ def main(
     worst = [*network.list_inputs(most_confident_errors(predictions, errors), images, classes)]
     script = "\n".join(read(f"scripts/{name}.js") for name in SCRIPTS)
 
-    page = (
-        make_environment()
-        .get_template("index.html")
-        .render(
-            author=author,
-            help=help,
-            questions=yaml.safe_load(read("questions.yaml")),
-            four_ln_2=4 * log(2),
-            dataset=dataset,
-            params=params,
-            changed=[*facts.list_changes(params, defaults)],
-            metrics=metrics,
-            neuron=facts.describe_neuron(fields),
-            layers=layers,
-            classes=classes,
-            examples=examples,
-            errors=worst,
-            course=facts.follow_accuracy(history),
-            images=len(images),
-            recall=facts.list_recall(predictions, classes),
-            confused=facts.most_confused(predictions, classes),
-            light=embed_folder("reports/figures"),
-            dark=embed_folder("data/plots_dark"),
-            data={  # read by the scripts
-                "surfaces": facts.surface_data(params["surfaces"], points),
-                "network": network.pack_weights(state)
-                | {
-                    "classes": classes,
-                    "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + worst],
-                },
-                "course": facts.epochs(history),
-                "xor": params["xor"] | {"initial": perceptron["initial"].tolist()},
+    template = make_environment().get_template("index.html")
+    page = template.render(
+        author=author,
+        help=help,
+        questions=yaml.safe_load(read("questions.yaml")),
+        four_ln_2=4 * log(2),
+        dataset=dataset,
+        params=params,
+        changed=[*facts.list_changes(params, defaults)],
+        metrics=metrics,
+        neuron=facts.describe_neuron(fields),
+        layers=layers,
+        classes=classes,
+        examples=examples,
+        errors=worst,
+        course=facts.follow_accuracy(history),
+        images=len(images),
+        recall=facts.list_recall(predictions, classes),
+        confused=facts.most_confused(predictions, classes),
+        light=embed_folder("reports/figures"),
+        dark=embed_folder("data/plots_dark"),
+        data={  # read by the scripts
+            "surfaces": facts.surface_data(params["surfaces"], points),
+            "network": network.pack_weights(state)
+            | {
+                "classes": classes,
+                "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + worst],
             },
-            style="\n".join(read(f"styles/{name}.css") for name in STYLES),
-            script=script,
-        )
+            "course": facts.epochs(history),
+            "xor": params["xor"] | {"initial": perceptron["initial"].tolist()},
+        },
+        style="\n".join(read(f"styles/{name}.css") for name in STYLES),
+        script=script,
     )
     write_bytes("reports/index.html", f"{page}\n".encode())
     print(f"reports/index.html: {len(page.encode()) / 1e6:.2f} MB")

@@ -24,8 +24,6 @@ from torch.nn.functional import logsigmoid
 from common.files import write_arrays
 from common.stage import run
 
-SURFACES = "data/surfaces.npz"
-
 
 def squared_error(output, target):
     """L2 = (ŷ - y)²."""
@@ -76,7 +74,8 @@ def ce_slope(y_hat, target):
 def descend(slope, start, target, lr, tolerance, steps):
     """Outputs ŷ after 0, 1, … gradient steps from w = b = start until |ŷ - y| ≤ tolerance.
 
-    `slope` is ∂loss/∂z. For x = 1, weight and bias have the same gradient, so z moves twice as far as each.
+    `slope` is ∂loss/∂z. For x = 1, weight and bias have the same gradient, so z moves twice as far
+    as each.
     """
     z, outputs = 2 * start, []
     for _ in range(steps + 1):
@@ -124,7 +123,7 @@ def main(
 
     cut = sample(axis, torch.zeros_like(axis), target)
     write_arrays(
-        SURFACES,
+        "data/surfaces.npz",
         weight=axis.numpy(),
         bias=axis.numpy(),
         target=target,

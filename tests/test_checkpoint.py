@@ -62,11 +62,11 @@ def test_a_rerun_after_an_interruption_in_the_last_step_writes_every_result(
     train()
     expected = outputs(written)
 
-    def interrupt(path, table):
+    def interrupt(path, **arrays):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cnn_train, "write_table", interrupt)
+        patch.setattr(cnn_train, "write_arrays", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train()
     remove(outputs(written))  # as DVC does
@@ -74,7 +74,7 @@ def test_a_rerun_after_an_interruption_in_the_last_step_writes_every_result(
     assert outputs(written) == expected
 
 
-def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
+def test_an_interrupted_run_leaves_its_history_and_no_results_of_another_run(
     images, written, monkeypatch
 ):
     train()
@@ -83,15 +83,15 @@ def test_an_interrupted_run_leaves_its_curves_and_no_results_of_another_run(
 
     def interrupt(self, history):
         save(self, history)
-        if len(history) == 3:  # before its curves are written
+        if len(history) == 3:  # before its history is written
             raise KeyboardInterrupt
 
     monkeypatch.setattr(cnn_train.Checkpoint, "save", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(epochs=4, seed=1)
-    curves = "reports/plots/history.json"
-    assert outputs(written).keys() == {name for name in names if "mnist" in name} | {curves}
-    rows = json.loads(Path(curves).read_text())["rows"]
+    history = {"data/network/history.csv", "reports/plots/history.json"}
+    assert outputs(written).keys() == {name for name in names if "mnist" in name} | history
+    rows = json.loads(Path("reports/plots/history.json").read_text())["rows"]
     assert [row["epoch"] for row in rows] == [*range(1, len(rows) + 1)]
     assert len(rows) >= 2
 

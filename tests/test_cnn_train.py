@@ -1,6 +1,7 @@
 """The network, its training runs and their outputs."""
 
 import sys
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -13,9 +14,10 @@ from common.files import read_arrays
 from common.mnist import TRAIN, read_images
 from common.model import DigitClassification, fuse, predict, scale
 from common.params import ParameterError
-from common.weights import read_state
 from figures import cnn
 from training.data import read_splits, shuffled_batches
+
+read_model = partial(torch.load, weights_only=True)
 
 
 def assignments_layers():
@@ -95,16 +97,16 @@ def test_training_learns_easy_classes_and_a_second_run_gives_equal_bytes(images,
 
 def test_the_weight_arrays_equal_the_checkpoint(computed):
     folder = computed / "data/network"
-    state, arrays = read_state(folder / "model.pth"), read_arrays(folder / "weights.npz")
+    state, arrays = read_model(folder / "model.pth"), read_arrays(folder / "weights.npz")
     assert state.keys() == arrays.keys()
     assert all((state[name].numpy() == arrays[name]).all() for name in state)
     assert state["bn1.num_batches_tracked"] == 22
 
 
 def test_another_seed_gives_another_network(images, computed):
-    first = read_state(computed / "data/network/model.pth")["conv1.weight"]
+    first = read_model(computed / "data/network/model.pth")["conv1.weight"]
     train(seed=1)
-    assert not torch.equal(read_state("data/network/model.pth")["conv1.weight"], first)
+    assert not torch.equal(read_model("data/network/model.pth")["conv1.weight"], first)
 
 
 def test_training_never_uses_held_out_images(images):
@@ -196,9 +198,9 @@ def test_on_a_gpu_two_runs_give_equal_bytes_and_learn(images, written, changes):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_on_a_gpu_the_captured_graph_agrees_with_eager_training(images, monkeypatch, optimizer):
     train(device="cuda", optimizer=optimizer)
-    graph, trained = pd.read_csv("data/network/history.csv"), read_state("data/network/model.pth")
+    graph, trained = pd.read_csv("data/network/history.csv"), read_model("data/network/model.pth")
     monkeypatch.setattr(cnn_train, "GraphedStep", lambda step, *_: step)
     train(device="cuda", optimizer=optimizer)
     eager = pd.read_csv("data/network/history.csv")
     assert graph["train_loss"].tolist() == pytest.approx(eager["train_loss"].tolist(), rel=1e-4)
-    torch.testing.assert_close(trained, read_state("data/network/model.pth"), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(trained, read_model("data/network/model.pth"), atol=1e-4, rtol=1e-3)

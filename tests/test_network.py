@@ -14,7 +14,6 @@ from workspaces import ROOT
 
 from common.mnist import read_images
 from common.model import DigitClassification, scale
-from common.weights import read_state
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 TOLERANCE = 2e-3  # of probabilities; the page stores weights in half precision
@@ -37,7 +36,7 @@ def classify(page, images):
 def test_every_layer_output_agrees_with_pytorch(page, page_path):
     folder = page_path.parent.parent
     model = DigitClassification().eval()
-    model.load_state_dict(read_state(folder / "data/network/model.pth"))
+    model.load_state_dict(torch.load(folder / "data/network/model.pth", weights_only=True))
     images, _ = read_images(folder / "data/mnist/test.npz")
     expected, x = {}, scale(torch.from_numpy(images[:1]))
     with torch.no_grad():

@@ -10,7 +10,7 @@ from workspaces import small_params
 
 import xor_train
 from common.files import read_arrays
-from common.weights import read_state
+from common.params import ParameterError
 
 AFFINE = nn.Identity()
 
@@ -103,7 +103,8 @@ def test_the_stage_writes_its_arrays_and_a_second_run_gives_equal_bytes(written)
     assert xor_train.main(**parameters) == metrics
     assert written() == first
 
-    arrays, state = read_arrays("data/xor.npz"), read_state("data/xor.pth")
+    arrays = read_arrays("data/xor.npz")
+    state = torch.load("data/xor.pth", weights_only=True)
     assert arrays["snapshots"].tolist() == [0, 20, 40, 60]
     assert arrays["hidden"].shape == (61, 4, 2)
     assert arrays["line"].shape == (61, 3)
@@ -120,3 +121,13 @@ def test_the_stage_writes_its_arrays_and_a_second_run_gives_equal_bytes(written)
     ]
     low, high = metrics["interval"]
     assert low <= metrics["xor_solved"] <= high
+
+
+def test_at_most_100_snapshots_are_drawn(workspace):
+    parameters = small_params()["xor"] | {"steps": 200, "starts": 2}
+    with pytest.raises(ParameterError, match="should be at least 3 for 200 steps, got 2"):
+        xor_train.main(**parameters | {"snapshot_every": 2})
+    xor_train.main(**parameters | {"snapshot_every": 3})
+    assert len(read_arrays("data/xor.npz")["snapshots"]) == 67
+    xor_train.main(**parameters | {"steps": 199, "snapshot_every": 2})
+    assert len(read_arrays("data/xor.npz")["snapshots"]) == 100

@@ -20,7 +20,7 @@ from internals.experiments import find_problem
 from internals.git import RunError, commit_of, content_of, current_commit, exit_on_user_error, git
 
 from common.params import ParameterError
-from common.results import StaleResultError, check
+from common.results import check
 
 SECTIONS = ("data", "surfaces", "xor", "train", "evaluate", "plots")
 QUICK = {"surfaces": "surfaces", "xor": "xor_train"}  # section: stage
@@ -92,7 +92,7 @@ def compare_here():
     """
     try:
         check(SECTIONS)
-    except (OSError, StaleResultError, ParameterError) as error:
+    except (OSError, ParameterError) as error:
         raise RunError(str(error)) from None
     try:
         committed = read_committed(SECTIONS, current_commit())

@@ -34,7 +34,7 @@ def write_bytes(path, content):
         os.replace(temporary, path)
     except OSError as error:
         reason = f"could not be written: {error.strerror}"
-        raise type(error)(error.errno, reason, str(path)) from None
+        raise OSError(error.errno, reason, str(path)) from None
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -49,8 +49,7 @@ def write_rows(path, table):
 
 def write_table(path, table):
     """Write a data frame as CSV, without its index."""
-    csv = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_bytes(path, csv.encode())
+    write_bytes(path, table.to_csv(index=False, float_format="%.6g").encode())
 
 
 def write_arrays(path, **arrays):
@@ -68,9 +67,8 @@ def write_arrays(path, **arrays):
 
 def read_arrays(path):
     """Read {name: array} from an .npz; DamagedFileError if its checksums do not match."""
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except Exception as error:  # NumPy raises many types for invalid bytes
-            raise DamagedFileError(path, error) from None
+    content = io.BytesIO(Path(path).read_bytes())
+    try:
+        return dict(np.load(content, allow_pickle=False))
+    except Exception as error:  # NumPy raises many types for invalid bytes
+        raise DamagedFileError(path, error) from None

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 
-MODEL = "data/network/model.pth"
+MODEL, WEIGHTS = "data/network/model.pth", "data/network/weights.npz"
 
 
 class DigitClassification(nn.Module):

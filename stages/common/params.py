@@ -90,10 +90,6 @@ def explain(error, section):
 
 def validate(main, given):
     """The parameters of `main`, validated against its signature."""
-
-    @wraps(main)
-    def keep(**valid):
-        return valid
-
+    collect = wraps(main)(lambda **valid: valid)
     # strict: neither true nor "1" is accepted as 1.
-    return validate_call(keep, config=ConfigDict(allow_inf_nan=False, strict=True))(**given)
+    return validate_call(collect, config=ConfigDict(allow_inf_nan=False, strict=True))(**given)

@@ -1,9 +1,9 @@
 """Metrics of a stage and their provenance.
 
 reports/metrics/SECTION.json holds headline metrics as numbers, and details as lists, which DVC does
-not display. `provenance` holds the stage, its parameters, and the MD5 of each file that it read or
-wrote. dvc.lock is no proof: `dvc commit`, `dvc exp save` and frozen stages can record parameters
-that did not produce the results.
+not display. `provenance` holds the stage, its parameters, and the MD5 of each file under data/ and
+reports/ that it read or wrote. dvc.lock is no proof: `dvc commit`, `dvc exp save` and frozen stages
+can record parameters that did not produce the results.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from common.params import ParameterError, brief, flatten, printable, read_params
 METRICS = Path("reports/metrics")
 
 
-class StaleResultError(RuntimeError):
+class StaleResultError(OSError):
     """A result that other parameters or inputs produced; str() is the message for users."""
 
 

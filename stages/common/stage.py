@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from common.files import write_bytes
 from common.params import PARAMS, ParameterError, explain, read_params, select, validate
-from common.results import METRICS, StaleResultError, check, md5_of, metrics_path, write_metrics
+from common.results import METRICS, check, md5_of, metrics_path, write_metrics
 
 
 def stop(status, *lines):
@@ -35,8 +35,6 @@ def exit_on_user_error(section):
         stop(2, *explain(error, section))
     except ParameterError as error:
         stop(2, error)
-    except StaleResultError as error:
-        stop(1, error)
     except RecursionError:
         stop(2, f"{PARAMS}: contains an alias to itself")
     except FileNotFoundError as error:

@@ -116,7 +116,8 @@ def draw_errors(images, predictions, classes, name, count):
         title = f"{actual} → {predicted}\np = {row['probability']:.3f}"
         axes.set_title(title, fontsize=8, fontweight="normal", loc="center")
     shown = f"the {len(worst)} most confident of" if len(worst) < total else "all"
-    figure.suptitle(f"{name}: {shown} {total} errors on the test set (label → prediction)", x=0.01, ha="left")
+    title = f"{name}: {shown} {total} errors on the test set (label → prediction)"
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 

@@ -55,7 +55,9 @@ class Checkpoint:
         saved = torch.load(io.BytesIO(content[32:]), device, weights_only=True)
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
-        return saved["history"]
+        history = saved["history"]
+        print(f"continuing after epoch {len(history)}")
+        return history
 
     def save(self, history):
         """Replace the checkpoint; the history is a list of dicts."""

@@ -1,16 +1,17 @@
 """The history of a training run: one row per epoch."""
 
-from math import isfinite
 from pathlib import Path
 
 import pandas as pd
 from torch.nn.functional import cross_entropy
 
-from common.files import write_rows
-from common.model import predict
+from common.files import write_rows, write_table
+from common.model import MODEL, WEIGHTS, predict
 from common.params import ParameterError
+from common.results import metrics_path
 
-CURVES = "reports/plots/history.json"
+HISTORY, CURVES = "data/network/history.csv", "reports/plots/history.json"
+RESULTS = MODEL, WEIGHTS, metrics_path("train")  # written at the end of a run
 
 
 def evaluate(model, images, labels):
@@ -23,7 +24,7 @@ def evaluate(model, images, labels):
 
 
 def describe_splits(model, splits):
-    """Metrics of the final network: val_acc, val_loss, and one row per split."""
+    """Metrics of the final network: val_acc, val_loss, a row for train and one for val."""
     rows = []
     for split in ("train", "val"):
         loss, accuracy = evaluate(model, *splits[split])
@@ -33,26 +34,20 @@ def describe_splits(model, splits):
     return headline | {"splits": rows}
 
 
-def make_table(history):
-    """The history as a data frame; columns of an empty split are empty."""
-    return pd.DataFrame(history).drop(columns="first_losses")
-
-
 def describe_epoch(epoch, lrs, losses, train_acc, model, splits):
     """The history's row for an epoch, from the losses and learning rates of its steps;
     ParameterError names the first step with a non-finite loss.
     """
+    if not losses.isfinite().all():
+        step = losses.isfinite().int().argmin()  # the first one
+        found = f"the loss is not finite in epoch {epoch}, step {step + 1}"
+        hint = f"at a learning rate of {lrs[step]:.2g}; try a lower one"
+        raise ParameterError("train.lr", f"{found}, {hint}")
     row = {"epoch": epoch, "lr": lrs[0].item()}
     row |= {"train_loss": losses.mean().item(), "train_acc": train_acc}
     for split in ("val", "test"):
         row[f"{split}_loss"], row[f"{split}_acc"] = evaluate(model, *splits[split])
-    if all(isfinite(value) for value in row.values() if value is not None):
-        return row | {"first_losses": losses[:5].tolist()}
-    # The last step, if only the evaluation of the model is not finite.
-    step = [*losses.isfinite().logical_not().nonzero().flatten().tolist(), len(losses) - 1][0]
-    found = f"the loss is not finite in epoch {epoch}, step {step + 1}"
-    hint = f"at a learning rate of {lrs[step]:.2g}; try a lower one"
-    raise ParameterError("train.lr", f"{found}, {hint}")
+    return row | {"first_losses": losses[:5].tolist()}
 
 
 def format_epoch(row):
@@ -61,8 +56,10 @@ def format_epoch(row):
     return f"epoch {row['epoch']:2}  loss {row['train_loss']:.4f}  {shown} {row[shown]:.2%}"
 
 
-def write_curves(history, stale):
-    """Replace the data of `dvc plots`; first delete the `stale` results of an earlier run."""
-    for path in stale:
+def write_history(history):
+    """Replace the history; first delete the results of an earlier run."""
+    for path in RESULTS:
         Path(path).unlink(missing_ok=True)
-    write_rows(CURVES, make_table(history))
+    table = pd.DataFrame(history).drop(columns="first_losses")  # an empty split has empty columns
+    write_table(HISTORY, table)
+    write_rows(CURVES, table)

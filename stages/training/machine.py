@@ -3,8 +3,8 @@
 import ctypes
 import logging
 import os
-import platform
 import sys
+import sysconfig
 
 import torch
 from torch._dynamo.exc import BackendCompilerFailed
@@ -16,7 +16,7 @@ def choose_device(name):
     """The named device; auto is the CUDA device if there is one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not torch.get_device_module(name).is_available():
+    if not torch.get_device_module(name).is_available():
         raise ParameterError("train.device", f"not available on this machine, got {name!r}")
     return torch.device(name)
 
@@ -62,7 +62,7 @@ def describe(device, precision):
         "device": device.type,
         "precision": str(precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
-        "python": ".".join(platform.python_version_tuple()[:2]),
+        "python": sysconfig.get_python_version(),
         "torch": torch.__version__,
     }
 

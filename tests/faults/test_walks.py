@@ -20,7 +20,7 @@ from workspaces import ENV
 from internals.experiments import find_problem
 
 from common.params import ParameterError, read_params, select
-from common.results import StaleResultError, check, read_metrics
+from common.results import check, read_metrics
 
 WALKS = int(os.environ.get("WALKS", 40))  # with --full
 
@@ -137,7 +137,7 @@ class Walk:
             try:
                 metrics = {section: read_metrics(section) for section in PARAMS}
                 check(PARAMS)
-            except (OSError, ParameterError, StaleResultError):
+            except (OSError, ParameterError):
                 self.counts["folder refused"] += 1
                 return
             params = {section: select(read_params(), section) for section in PARAMS}

@@ -12,7 +12,7 @@ from test_pipeline import STAGES, path_of
 from workspaces import ROOT, outputs, run_stage, small_params
 
 import report
-from training.history import CURVES
+from training.history import CURVES, HISTORY
 
 
 def outputs_of(stage):
@@ -70,8 +70,8 @@ def test_a_full_disk_is_reported_in_one_line_and_the_old_file_is_kept(
     line = f"{path}: could not be written: No space left on device\n"
     assert capsys.readouterr().err == line
     after = outputs(written)  # without the checkpoint
-    # cnn_train deletes an earlier run's results before it replaces the curves.
-    deleted = {*outputs_of(stage)} - {CURVES} if stage == "cnn_train" else set()
+    # cnn_train deletes an earlier run's results before it replaces the history.
+    deleted = {*outputs_of(stage)} - {CURVES, HISTORY} if stage == "cnn_train" else set()
     assert after.keys() | deleted == before.keys() | deleted
     # download_mnist replaces the synthetic images with scikit-learn's.
     others = (before.keys() - outputs_of(stage) | {path.as_posix()}) - deleted

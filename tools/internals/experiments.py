@@ -8,7 +8,7 @@ from functools import partial
 from internals.git import RunError, content_of, git
 
 from common.params import ParameterError, flatten, read_params
-from common.results import StaleResultError, check, metrics_path
+from common.results import check, metrics_path
 
 METRICS = ("train", "evaluate")
 SEED = "train.seed"  # runs of a setting differ only in this parameter
@@ -67,7 +67,7 @@ def find_problem(revision, sections=("data", *METRICS)):
         for section in [s for s in sections if s != "data"]:  # users may have their own data stage
             content_of(revision, metrics_path(section))
         check(sections, partial(content_of, revision), digest)
-    except (OSError, StaleResultError, ParameterError) as error:
+    except (OSError, ParameterError) as error:
         return str(error)
 
 
