@@ -37,7 +37,7 @@ STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the pa
 SCRIPTS = (
     *("page", "charts", "neuron", "surface", "surfaces", "descent"),
     *("perceptron", "planes", "xor", "starts"),
-    *("network", "explain", "maps", "drawing", "course"),
+    *("network", "explain", "maps", "drawing", "history"),
 )
 
 
@@ -109,7 +109,7 @@ def main(
         classes=classes,
         examples=examples,
         errors=worst,
-        course=facts.follow_accuracy(history),
+        history=facts.describe_history(history),
         images=len(images),
         recall=facts.list_recall(predictions, classes),
         confused=facts.most_confused(predictions, classes),
@@ -122,7 +122,7 @@ def main(
                 "classes": classes,
                 "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + worst],
             },
-            "course": facts.epochs(history),
+            "history": facts.columns(history),
             "xor": params["xor"] | {"initial": perceptron["initial"].tolist()},
         },
         style="\n".join(read(f"styles/{name}.css") for name in STYLES),

@@ -172,11 +172,11 @@ def test_every_layer_of_the_table_shows_its_maps(open_page):
 @pytest.mark.slow
 def test_the_learning_curves_show_values_by_pointer_and_keyboard(open_page):
     page = open_page()
-    chart = page.locator("#course-loss .chart")
+    chart = page.locator("#history-loss .chart")
     chart.focus()
     chart.press("Home")
     assert chart.get_attribute("aria-valuetext").startswith("epoch 1: ")
     chart.press("ArrowRight")
     assert chart.get_attribute("aria-valuetext").startswith("epoch 2: ")
-    page.locator("#course-accuracy .chart").hover(position={"x": 50, "y": 100})
-    expect(page.locator("#course-accuracy .legend")).to_contain_text("epoch 1")
+    page.locator("#history-accuracy .chart").hover(position={"x": 50, "y": 100})
+    expect(page.locator("#history-accuracy .legend")).to_contain_text("epoch 1")

@@ -72,7 +72,7 @@ def describe_neuron(fields):
     }
 
 
-def follow_accuracy(history):
+def describe_history(history):
     """Accuracy and losses of the validation split, or of the test split without one."""
     split = "val" if history["val_acc"].notna().all() else "test"
     accuracy, loss = history[f"{split}_acc"], history[f"{split}_loss"]
@@ -89,7 +89,7 @@ def follow_accuracy(history):
     }
 
 
-def epochs(history):
+def columns(history):
     """Loss and accuracy of each measured split by epoch, as column to list."""
     return {name: history[name].tolist() for name in history if history[name].notna().all()}
 

@@ -1,7 +1,7 @@
 // Code shared by all scripts: the page's data, helpers, and behaviour of the whole page.
 "use strict";
 
-/** Data of the page by subject: surfaces, network, course, xor. */
+/** Data of the page by subject: surfaces, network, history, xor. */
 const data = JSON.parse(document.getElementById("data").textContent);
 document.documentElement.classList.replace("still", "live"); // the data are complete
 

@@ -4,16 +4,16 @@
     ["train", "training", "var(--split-train)"],
     ["val", "validation", "var(--split-val)"],
     ["test", "test", "var(--split-test)"],
-  ].filter(([split]) => `${split}_loss` in data.course);
-  const { epoch } = data.course;
+  ].filter(([split]) => `${split}_loss` in data.history);
+  const { epoch } = data.history;
   const x = { label: "epoch", low: Math.min(0.9, epoch[0]), high: Math.max(epoch.at(-1), 2) };
 
   /** @param {string} id @param {string} measure @param {object} axis of the values, without its limits */
-  function drawCourse(id, measure, axis) {
+  function drawHistory(id, measure, axis) {
     const series = splits.map(([split, name, colour]) => ({
       name,
       colour,
-      points: data.course[`${split}_${measure}`].map((value, k) => [epoch[k], value]),
+      points: data.history[`${split}_${measure}`].map((value, k) => [epoch[k], value]),
     }));
     const values = series.flatMap(({ points }) => points.map(([, value]) => value));
     const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -22,6 +22,6 @@
     makeChart(document.getElementById(id))({ label: `${axis.label} by epoch`, x, y, series });
   }
   const percent = (value) => `${(100 * value).toFixed(2)}%`;
-  drawCourse("course-loss", "loss", { label: "cross-entropy", log: true, format: (value) => value.toFixed(4) });
-  drawCourse("course-accuracy", "acc", { label: "accuracy", format: percent, tick: (value) => `${round(100 * value)}%` });
+  drawHistory("history-loss", "loss", { label: "cross-entropy", log: true, format: (value) => value.toFixed(4) });
+  drawHistory("history-accuracy", "acc", { label: "accuracy", format: percent, tick: (value) => `${round(100 * value)}%` });
 }
