@@ -2,11 +2,14 @@
 # The Python of .venv if it exists, else the system's.
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 # Remove variables set by Git hooks, notebooks and shells: Git's select another repository, DVC's
-# another run, and Python's and Matplotlib's change the results. (PYTHONDONTWRITEBYTECODE disables
-# the bytecode cache, so importing torch would take seconds in every stage.)
+# another run, Python's and Matplotlib's change the results, and pip's and uv's install elsewhere.
+# (PYTHONDONTWRITEBYTECODE disables the bytecode cache, so importing torch would take seconds in
+# every stage.)
 unexport $(shell env -i PATH="$$PATH" git rev-parse --local-env-vars) GIT_NAMESPACE
 unexport DVC_ROOT DVC_STAGE DVC_EXP_NAME DVC_EXP_BASELINE_REV
 unexport $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES))) MPLBACKEND MATPLOTLIBRC VIRTUAL_ENV CDPATH
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT UV_SYSTEM_PYTHON UV_PYTHON UV_CONSTRAINT UV_OVERRIDE
+export PIP_USER := 0
 # DVC and torch need a user name, even if the user has no account.
 LOGNAME ?= $(firstword $(shell id -un 2> /dev/null || id -u))
 export LOGNAME

@@ -30,6 +30,7 @@ CLEARED = {
     "PYTHONWARNINGS": "error",
     "VIRTUAL_ENV": "/nonexistent",
 }
+CLEARED |= dict.fromkeys(("PIP_TARGET", "PIP_CONSTRAINT", "UV_PYTHON", "UV_SYSTEM_PYTHON"), "x")
 CLEARED |= dict.fromkeys(
     subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True).split(), "x"
 )
@@ -113,14 +114,15 @@ def repository(first_run, tmp_path_factory):
     top.mkdir()
     folder = shutil.copytree(first_run["folder"], top / "the project", symlinks=True)
     shutil.move(folder / ".git", top)
+    shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     git(top, "rm", "-r", "--quiet", "--cached", ".")
     commit(top)
     return folder
 
 
-def run(folder, tool, *arguments, **environment):
-    """Run a tool successfully and return its output."""
-    command = [sys.executable, ROOT / f"tools/{tool}.py", *arguments]
+def make(folder, target, *settings, **environment):
+    """Run a target of the Makefile successfully and return its output."""
+    command = ["make", "-sf", ROOT / "Makefile", target, *settings, "READY=", "ACTIVE="]
     done = subprocess.run(
         command, cwd=folder, env=ENV | environment, capture_output=True, text=True
     )
@@ -146,9 +148,9 @@ def test_tools_work_in_a_subfolder_and_ignore_the_variables_of_a_hook(repository
     add_experiments(repository, {"other": {"changes": {"evaluate.batch_size": 10}}})
     folder, variables = victim
     before = content(folder)
-    assert "| other" in run(repository, "compare", **variables)
-    assert run(repository, "why", **variables) == "nothing changed: dvc repro runs nothing\n"
-    assert run(repository, "doctor", **variables) == "no problems found\n"
+    assert "| other" in make(repository, "compare", **variables)
+    assert make(repository, "why", **variables) == "nothing changed: dvc repro runs nothing\n"
+    assert make(repository, "doctor", **variables) == "no problems found\n"
     assert content(folder) == before
     assert git(repository, "status", "--porcelain") == ""
     git(repository, "update-ref", "refs/exps/exec/EXEC_BASELINE", "HEAD")
@@ -161,8 +163,8 @@ def test_tools_work_in_a_subfolder_and_ignore_the_variables_of_a_hook(repository
 def test_runs_work_in_a_subfolder_and_ignore_the_variables_of_a_hook(repository, victim):
     folder, variables = victim
     before = content(folder)
-    alone = ("-S", "train.epochs=1")
-    assert "epochs=1" in run(repository, "sweep", "--seeds", "2", *alone, **variables)
-    table = run(repository, "sweep", "-S", "train.lr=0.05", *alone, **variables)
+    seeds = make(repository, "seeds", "N=2", "SET=-S train.epochs=1", **variables)
+    assert "epochs=1" in seeds
+    table = make(repository, "sweep", "SET=-S train.lr=0.05 -S train.epochs=1", **variables)
     assert "| epochs=1,lr=0.05" in table
     assert content(folder) == before

@@ -1,8 +1,4 @@
-"""Run the whole pipeline on scikit-learn's digits in demo/, a separate Git repository.
-
-A complete new demo/ replaces the existing one, unless the user has changed its branches,
-experiments or files.
-"""
+"""Run the whole pipeline on scikit-learn's digits in demo/, a separate Git repository."""
 
 import os
 import shutil
@@ -12,36 +8,20 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from internals.git import clear_variables
-
-DEMO, PART, FORMER = Path("demo"), Path(".demo.part"), Path(".demo.former.part")
+DEMO, PART = Path("demo"), Path(".demo.part")
 COPIED = [".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "dvc.yaml", "stages"]
 COPIED += ["params.yaml", "params.schema.json", "requirements.lock", "tools"]
 # 1,437 training images instead of 60,000: smaller batches give more steps per epoch, and a lower
 # learning rate keeps training stable. Both were chosen on the validation images.
 OVERRIDES = ["-S", "data.dataset=digits", "-S", "train.batch_size=32", "-S", "train.lr=0.01"]
 # Environment variables of all commands in demo/, without the user's Git and DVC configuration.
-ISOLATED = dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
+ISOLATED = os.environ | dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
 ISOLATED |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")
-ISOLATED |= {
-    name: value
-    for name, value in os.environ.items()
-    if not name.startswith(("DVC_", "GIT_")) or name in ("DVC_SITE_CACHE_DIR", "GIT_EXEC_PATH")
-}
 SETTINGS = {"user.name": "demo", "user.email": "demo@localhost", "commit.gpgsign": "false"}
 
 
 def run(*command):
     subprocess.run(command, cwd=PART, env=ISOLATED, check=True)
-
-
-def state(folder):
-    """The branches, experiments and changed files of a repository."""
-    commands = ["for-each-ref"], ["status", "--porcelain"]
-    return b"".join(
-        subprocess.run(["git", *command], cwd=folder, env=ISOLATED, stdout=subprocess.PIPE).stdout
-        for command in commands
-    )
 
 
 def copy_pipeline():
@@ -59,7 +39,7 @@ def copy_pipeline():
 
 
 def build():
-    shutil.rmtree(PART, ignore_errors=True)
+    shutil.rmtree(PART, ignore_errors=True)  # left by a killed run
     PART.mkdir()
     copy_pipeline()
     run("git", "init", "--quiet", "--template=")
@@ -71,24 +51,15 @@ def build():
     run("dvc", "exp", "run", *OVERRIDES)
     run("git", "add", ".")
     run("git", "commit", "--quiet", "-m", "Results on the digits")
-    (PART / ".git/made").write_bytes(state(PART))
+    PART.rename(DEMO)
 
 
 def main():
-    clear_variables()
     Path(".dvc/tmp").mkdir(exist_ok=True)
     with FileLock(".dvc/tmp/demo.lock"):
-        if FORMER.exists() and not DEMO.exists():  # killed between the two renames below
-            FORMER.rename(DEMO)
-        made = DEMO / ".git/made"
-        if DEMO.exists() and not (made.is_file() and made.read_bytes() == state(DEMO)):
-            sys.exit("demo/ has changed since make demo: to rebuild it, run `rm -r demo` first")
-        build()
         if DEMO.exists():
-            shutil.rmtree(FORMER, ignore_errors=True)  # left by a killed run
-            DEMO.rename(FORMER)
-        PART.rename(DEMO)
-        shutil.rmtree(FORMER, ignore_errors=True)
+            sys.exit("demo/ exists: to rebuild it, run `rm -rf demo` first")
+        build()
     print("The page is demo/reports/index.html, the metrics are in demo/reports/metrics.")
     print("Run your own experiments in demo/:")
     print("  . .venv/bin/activate && cd demo")

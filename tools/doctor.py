@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from internals.git import clear_variables, commit_of
+from internals.git import commit_of
 from internals.integrity import cache, run_cache
 from internals.leftovers import copies, dvc_locks, git_locks, head, partial_files, references
 from internals.processes import at_work
@@ -70,7 +70,6 @@ def examine(find, fix):
 
 
 def main(fix):
-    clear_variables()
     if not Path(".dvc").is_dir():
         sys.exit("no .dvc in this folder: run make doctor in the project's root")
     if busy := [*at_work()]:

@@ -20,9 +20,6 @@ from pathlib import Path
 LINK, STORE, LOCK = Path(".venv"), Path(".venvs"), Path("requirements.lock")
 # PATH cannot contain folders with a colon; venv's scripts do not quote the other characters.
 UNUSABLE = set(":$\"'`\\\n")
-# Variables that make pip and uv install elsewhere. Those for mirrors, certificates and caches stay.
-CLEARED = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PIP_REQUIREMENT")
-CLEARED += ("UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_CONSTRAINT", "UV_OVERRIDE", "VIRTUAL_ENV")
 
 
 def name_of(lock, store):
@@ -77,15 +74,13 @@ def locked(path):
 
 def variables():
     """The environment variables for pip and uv; without a writable cache, uv runs without one."""
-    found = {name: value for name, value in os.environ.items() if name not in CLEARED}
-    found["PIP_USER"] = "0"
     try:
         cache = Path(os.environ.get("UV_CACHE_DIR") or cache_folder() / "uv")
         cache.mkdir(parents=True, exist_ok=True)
         writable = os.access(cache, os.W_OK)
     except (OSError, RuntimeError):  # no HOME and no user account
         writable = False
-    return found if writable else found | {"UV_NO_CACHE": "1"}
+    return os.environ if writable else os.environ | {"UV_NO_CACHE": "1"}
 
 
 def install(environment, lock, descriptor):

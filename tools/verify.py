@@ -55,10 +55,6 @@ def reproduce(commit, folder, stages):
     return project
 
 
-def show_number(value):
-    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
-
-
 def verify(quick):
     started, commit = time.monotonic(), current_commit()
     committed = read_committed(QUICK if quick else SECTIONS, commit)
@@ -70,8 +66,7 @@ def verify(quick):
         same_page = quick or page == commit_of(f"{commit}:./{PAGE}")
     table = tabulate(committed, here)
     line, good = summarize(table, here.machine)
-    shown = table.assign(**{n: table[n].map(show_number) for n in table.columns[1:4]})
-    print(shown.to_string(index=False))
+    print(table.fillna("").to_string(index=False, float_format="{:.6g}".format))
     different = [path for path, md5 in committed.files.items() if here.files.get(path) != md5]
     different += [] if same_page else [PAGE]
     bytes_here = f"different bytes in {', '.join(different)}" if different else "the same bytes"

@@ -19,7 +19,7 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.stage.cache import RunCacheNotFoundError
 
-from internals.git import clear_variables
+import internals  # noqa: F401 - adds stages/ to sys.path
 
 from common.params import flatten
 from common.results import metrics_path
@@ -156,7 +156,6 @@ def changed_torch():
 
 
 def main():
-    clear_variables()
     with Repo() as repo:
         steps = plan(repo)
     width = max((len(step.stage.addressing) for step in steps), default=0)

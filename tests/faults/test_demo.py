@@ -1,4 +1,4 @@
-"""`make demo` in a hook of a linked worktree, with hostile user settings, over an existing demo."""
+"""`make demo` in a hook of a linked worktree and with hostile user settings."""
 
 import os
 import shutil
@@ -33,10 +33,7 @@ def demo(folder, **environment):
     )
 
 
-def test_a_failed_demo_shows_the_cause_and_keeps_the_existing_demo(repository):
-    (repository / "demo").mkdir()
-    git(repository / "demo", "init", "--quiet")
-    (repository / "demo/.git/made").touch()
+def test_a_failed_demo_shows_the_cause_and_an_existing_demo_is_kept(repository):
     (repository / "stages/download_mnist.py").write_text("raise ValueError('broken on purpose')\n")
     done = demo(repository)
     assert done.returncode != 0
@@ -44,11 +41,13 @@ def test_a_failed_demo_shows_the_cause_and_keeps_the_existing_demo(repository):
     assert "failed to reproduce 'download_mnist'" in done.stdout  # DVC's own message
     assert "make demo failed and changed nothing" in done.stdout
     assert "Traceback" not in done.stdout.partition("broken on purpose")[2]
-    assert (repository / "demo/.git/made").exists()
+    assert not (repository / "demo").exists()
 
+    (repository / "demo").mkdir()
     (repository / "demo/mine.txt").touch()
     done = demo(repository)
-    assert "demo/ has changed since make demo" in done.stdout
+    assert done.returncode != 0
+    assert done.stdout.startswith("demo/ exists: to rebuild it, run `rm -rf demo` first\n")
     assert (repository / "demo/mine.txt").exists()
 
 
@@ -67,10 +66,7 @@ def test_a_demo_in_a_hook_of_a_linked_worktree_changes_only_the_demo_folder(repo
         git(repository, "rev-parse", "HEAD"),
     )
 
-    (worktree / "demo").mkdir()
-    git(worktree / "demo", "init", "--quiet")
-    (worktree / "demo/.git/made").touch()
-    (worktree / ".demo.former.part/stages").mkdir(parents=True)  # left by a killed run
+    (worktree / ".demo.part/stages").mkdir(parents=True)  # left by a killed run
 
     home = tmp_path / "home"  # with settings that the demo must ignore
     home.mkdir()

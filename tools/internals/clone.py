@@ -41,18 +41,9 @@ def cache_settings():
     return {option: value for option, value in settings.items() if value}
 
 
-def foreign_variables():
-    """The variables of Git hooks and DVC stages that select another repository."""
-    bare = {"PATH": os.environ["PATH"]}  # some values of the variables break every command
-    names = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], env=bare, text=True)
-    return {"GIT_NAMESPACE", "DVC_ROOT", "DVC_STAGE", *names.split()}
-
-
 def environment():
-    """The other environment variables, with the programs of this Python first in PATH."""
-    foreign, programs = foreign_variables(), Path(sys.executable).parent
-    variables = {name: value for name, value in os.environ.items() if name not in foreign}
-    return variables | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    """The environment variables, with the programs of this Python first in PATH."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def clone_steps(source, clone, subfolder, commit, cache, options=()):

@@ -1,13 +1,10 @@
 """Git commits and their files, and error handling of the commands."""
 
-import os
 import subprocess
 import sys
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-
-from internals.clone import foreign_variables
 
 
 class RunError(RuntimeError):
@@ -16,22 +13,13 @@ class RunError(RuntimeError):
 
 @contextmanager
 def exit_on_user_error():
-    """Clear foreign variables; exit on a RunError with its message and status 1, on Ctrl-C with
-    status 130.
-    """
-    clear_variables()
+    """Exit on a RunError with its message and status 1, on Ctrl-C with status 130."""
     try:
         yield
     except RunError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def clear_variables():
-    """Remove the variables of Git hooks and DVC stages that select another repository."""
-    for name in foreign_variables():
-        os.environ.pop(name, None)
 
 
 def git(*arguments):
