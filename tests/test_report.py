@@ -194,9 +194,9 @@ def test_a_changed_member_of_a_group_is_listed_with_its_group(results):
     ("schedule", "warmup", "expected"),
     [
         ("constant", 0.0, "constant It stays constant throughout"),
-        ("constant", 0.2, "gradients large. It stays constant afterwards"),
+        ("constant", 0.2, "weights are unstable. It stays constant afterwards"),
         ("cosine", 0.0, "with cosine decay It decays to zero"),
-        ("linear", 0.2, "gradients large. Then it decays to zero"),
+        ("linear", 0.2, "weights are unstable. Then it decays to zero"),
     ],
 )
 def test_the_page_describes_the_learning_rate_schedule(results, schedule, warmup, expected):
