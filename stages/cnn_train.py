@@ -135,11 +135,12 @@ def main(
     write_history(history)
     write_arrays(WEIGHTS, **{name: tensor.numpy() for name, tensor in state.items()})
     write_bytes(MODEL, pack_state(state))
-    checkpoint.remove()
-    return describe_splits(ema_model, splits) | {
+    metrics = describe_splits(ema_model, splits) | {
         "first_losses": history[0]["first_losses"],
         "machine": [machine.describe(torch_device, dtype)],
     }
+    checkpoint.remove()
+    return metrics
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 reads   params.yaml: data
         MNIST_MIRROR               environment variable: folder or URL (http, https, file) with the
                                    data set's four files; tried before the public mirrors
-writes  data/mnist/train.npz       images (n, 28, 28) uint8, labels (n,) uint8; classes (10,):
-        data/mnist/test.npz        class names; dataset (): name of the data set
+writes  data/mnist/train.npz       images (n, 28, 28) uint8; labels (n,) uint8; classes (10,), the
+        data/mnist/test.npz        names of the classes; dataset (), the name of the data set
         reports/metrics/data.json  the number of images of each split
 """
 
