@@ -132,7 +132,7 @@ def main(
 
     # results
     state = {name: value.cpu().contiguous() for name, value in ema_model.state_dict().items()}
-    write_history(history)
+    write_history(history)  # again, because a resumed run may have no epochs left
     write_arrays(WEIGHTS, **{name: tensor.numpy() for name, tensor in state.items()})
     write_bytes(MODEL, pack_state(state))
     metrics = describe_splits(ema_model, splits) | {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -56,22 +57,25 @@ def test_a_training_run_killed_at_random_moments_ends_with_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_a_rerun_after_an_interruption_in_the_last_step_writes_every_result(
-    images, written, monkeypatch
+@pytest.mark.parametrize("last", ["write_arrays", "describe_splits"])
+def test_a_rerun_after_an_interruption_in_the_last_step_writes_every_result_without_training(
+    images, written, monkeypatch, capsys, last
 ):
     train()
     expected = outputs(written)
 
-    def interrupt(path, **arrays):
+    def interrupt(*arguments, **arrays):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cnn_train, "write_arrays", interrupt)
+        patch.setattr(cnn_train, last, interrupt)
         with pytest.raises(KeyboardInterrupt):
             train()
     remove(outputs(written))  # as DVC does
+    capsys.readouterr()
     train()
     assert outputs(written) == expected
+    assert re.fullmatch(r"continuing after epoch \d+\n", capsys.readouterr().out)
 
 
 def test_an_interrupted_run_leaves_its_history_and_no_results_of_another_run(
