@@ -30,13 +30,23 @@ def test_a_difference_in_errors_computed_by_hand():
     base, other = error_mask(1, 2, 3, 4, 50), error_mask(50, 60)
     difference, (low, high), p = compare_errors(base, other)
     assert difference == -3
-    half_width = 1.959964 * np.sqrt(5 - 9 / 1000)
-    assert (low, high) == pytest.approx((-3 - half_width, -3 + half_width))
+    assert low < -3 < 0 < high
     assert p == pytest.approx(2 * (5 + 1) / 2**5)  # two-sided: 0 or 1 heads of 5 fair coins
 
 
-def test_identical_errors_give_a_difference_of_zero():
-    assert compare_errors(error_mask(3, 5), error_mask(3, 5)) == (0, (0, 0), 1)
+def test_the_interval_equals_a_published_example():
+    """ci.prop.ps(.05, 12, 4, 26, 6) of the R package statpsych, by D. G. Bonett."""
+    base, other = error_mask(*range(4), count=48), error_mask(*range(4, 30), count=48)
+    difference, interval, _ = compare_errors(base, other)
+    assert difference == 22
+    assert interval == pytest.approx((48 * 0.2548067, 48 * 0.6251933), abs=1e-5)
+
+
+def test_identical_errors_give_a_difference_of_zero_with_an_interval():
+    difference, (low, high), p = compare_errors(error_mask(3, 5), error_mask(3, 5))
+    assert (difference, p) == (0, 1)
+    assert low == -high
+    assert 2 < high < 4  # zero differences in n images exclude rates above about 3 / n
 
 
 def compare(folder, *names):
@@ -103,7 +113,7 @@ def test_runs_are_compared_with_the_commit_and_sorted_best_first(repository):
         "p": "",
     }
     same, worse = table["same"], table["worse"]
-    assert (same["difference"], same["95% interval"], same["p"]) == ("+0", "+0.0 to +0.0", "1")
+    assert (same["difference"], same["95% interval"], same["p"]) == ("+0", "-2.7 to +2.7", "1")
     more = int(worse["errors"]) - int(table["this commit"]["errors"])
     assert worse["difference"] == f"{more:+d}"
     assert more > 20
@@ -172,15 +182,53 @@ def test_settings_are_compared_with_each_other_if_the_commit_has_a_single_seed()
     ]
 
 
+@pytest.mark.parametrize("augmented", [True, False])
+def test_settings_with_and_without_a_group_of_parameters_are_not_mixed(augmented):
+    def result(seed, on):
+        params = {"augment": {"shift": 2, "shear": 0.1} if on else None, "seed": seed}
+        return Result(flat({"train": params}), {}, [], None, None)
+
+    results = {"this commit": result(7, augmented)}
+    for seed in (1, 2):  # sorted before and after each other
+        results |= {f"a {seed}": result(seed, not augmented), f"b {seed}": result(seed, augmented)}
+    other = "augment=null" if augmented else "augment.shear=0.1, augment.shift=2"
+    assert [*group_by_setting(results, "this commit").items()] == [
+        ("this commit", {7: "this commit", 1: "b 1", 2: "b 2"}),
+        (other, {1: "a 1", 2: "a 2"}),
+    ]
+
+
+def test_runs_of_edited_code_are_not_mixed_with_others(computed, tmp_path):
+    """DVC copies uncommitted edits into experiments."""
+    folder = commit_results(computed, tmp_path / "project")
+    runs = {seed: {"changes": {"train.seed": seed}, "flips": 2 * seed} for seed in (1, 2)}
+    add_experiments(folder, {f"{name}{seed}": runs[seed] for name in "ab" for seed in runs})
+    head = git(folder, "rev-parse", "HEAD")
+    for seed in runs:
+        git(folder, "checkout", "--quiet", "--detach", reference_of(f"a{seed}", head))
+        (folder / "stages").mkdir(exist_ok=True)
+        (folder / "stages/cnn_train.py").write_text("an edit")
+        commit(folder)
+        git(folder, "update-ref", reference_of(f"a{seed}", head), "HEAD")
+    git(folder, "checkout", "--quiet", "--detach", head)
+    done = compare(folder)
+    runs, _, test = rows(done.stdout)
+    code = {name: row["code"] for name, row in runs.items()}
+    assert code["this commit"] == code["b1"] == code["b2"] != code["a1"] == code["a2"]
+    assert [*test] == ["this commit", f"code={code['a1']}"]
+    assert [test[setting]["n"] for setting in test] == ["3", "2"]
+
+
 def test_the_standard_deviation_between_seeds_is_read_from_seeds_json(repository):
     assert "Standard deviation" not in compare(repository, "worse").stdout
     path = repository / "reports/seeds.json"
-    path.write_text(json.dumps({"default": {"errors": [1, 3, 5]}}))
+    here = {"errors": [1, 3, 5], "seeds": 3, "commit": git(repository, "rev-parse", "HEAD")}
+    elsewhere = here | {"commit": "0" * 40}  # possibly with another data set
+    path.write_text(json.dumps({"default": here, "ema=0": elsewhere}))
     done = compare(repository, "worse")
     path.unlink()
-    line = (
-        "Standard deviation of errors between seeds: 2.0 for default (n = 3), reports/seeds.json."
-    )
+    entry = f"2.0 for default (n = 3, commit {here['commit'][:7]})"
+    line = f"Standard deviation of errors between seeds: {entry}, reports/seeds.json."
     assert line in done.stdout
 
 

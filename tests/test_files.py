@@ -1,10 +1,12 @@
 """Missing, damaged and unwritable files are reported in one line, and no data is lost."""
 
+import json
 import os
 import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from workspaces import run_stage
 
@@ -52,6 +54,12 @@ def test_arrays_have_the_same_bytes_with_every_version_of_python(workspace):
     files.write_arrays("arrays.npz", numbers=np.arange(3), name="digits")
     assert results.md5_of("arrays.npz") == "317da7efddfba8196a28c392537d5f2f"
     assert files.read_arrays("arrays.npz")["numbers"].tolist() == [0, 1, 2]
+
+
+def test_plot_data_keep_six_significant_digits_also_of_small_numbers(workspace):
+    files.write_rows("rows.json", pd.DataFrame({"lr": [2 / 3e9, None], "epoch": [1, 2]}))
+    rows = json.loads(Path("rows.json").read_text())["rows"]
+    assert rows == [{"lr": 6.66667e-10, "epoch": 1}, {"lr": None, "epoch": 2}]
 
 
 def test_a_flipped_byte_in_an_array_is_detected(workspace):

@@ -110,7 +110,7 @@ def test_figures_do_not_depend_on_a_single_setting(name, results):
 @pytest.fixture(scope="module")
 def repository(first_run, tmp_path_factory):
     """The project with committed results, in a subfolder of a larger repository."""
-    top = tmp_path_factory.mktemp("isolation") / 'it\'s $HOME: a "larger" repository'
+    top = tmp_path_factory.mktemp("isolation") / 'it\'s $HOME: a "lärger" repository'
     top.mkdir()
     folder = shutil.copytree(first_run["folder"], top / "the project", symlinks=True)
     shutil.move(folder / ".git", top)

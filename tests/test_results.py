@@ -81,9 +81,16 @@ def test_an_integer_parameter_equals_the_same_float(results):
     check(SECTIONS)
 
 
-def test_metrics_without_provenance_are_refused(results, capsys):
-    metrics = read_metrics("train")
-    del metrics["provenance"]
+@pytest.mark.parametrize(
+    "metrics",
+    [{}, None, 1, []]
+    + [{"provenance": value} for value in (None, 1, [], [{}], [1], [{"stage": "cnn_train"}])]
+    + [
+        {"provenance": [{"stage": "cnn_train", "params": {}, "reads": {}, "writes": {}} | change]}
+        for change in ({"params": None}, {"reads": []}, {"writes": "x"})
+    ],
+)
+def test_metrics_without_valid_provenance_are_refused(metrics, results, capsys):
     Path("reports/metrics/train.json").write_text(json.dumps(metrics))
     assert run_stage("evaluate") == 1
-    assert "train.json: damaged: it has no provenance; delete it" in capsys.readouterr().err
+    assert "train.json: damaged: it has no valid provenance; " in capsys.readouterr().err

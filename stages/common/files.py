@@ -40,9 +40,14 @@ def write_bytes(path, content):
             temporary.unlink()
 
 
+def round_floats(text, digits):
+    """The value of a JSON text; its floats are rounded to this number of significant digits."""
+    return json.loads(text, parse_float=lambda number: float(f"{float(number):.{digits}g}"))
+
+
 def write_rows(path, table):
     """Write a data frame as {"rows": [...]} for `dvc plots`."""
-    rows = json.loads(table.to_json(orient="records", double_precision=6))
+    rows = round_floats(table.to_json(orient="records", double_precision=15), 6)
     lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
     write_bytes(path, f'{{"rows": [\n{lines}\n]}}\n'.encode())
 

@@ -11,7 +11,7 @@ import json
 import math
 from pathlib import Path
 
-from common.files import DamagedFileError, write_bytes
+from common.files import DamagedFileError, round_floats, write_bytes
 from common.params import ParameterError, brief, flatten, printable, read_params, select
 
 METRICS = Path("reports/metrics")
@@ -29,7 +29,7 @@ def write_metrics(section, metrics, provenance=None):
     """Write {name: number or list} as JSON, rounded to 10 significant digits; ParameterError for a
     non-finite number.
     """
-    rounded = json.loads(json.dumps(metrics), parse_float=lambda x: float(f"{float(x):.10g}"))
+    rounded = round_floats(json.dumps(metrics), 10)
     for name, value in flatten(rounded):
         if isinstance(value, float) and not math.isfinite(value):
             raise ParameterError(section, f"the metric {name} is {value}; try smaller parameters")
@@ -62,23 +62,24 @@ def check(sections, read=Path.read_bytes, digest=md5_of):
     for section in sections:
         path = metrics_path(section)
         try:
-            metrics = read_metrics(section, read)
+            (made,) = read_metrics(section, read)["provenance"]
+            stage, reads, writes = made["stage"], made["reads"], made["writes"]
+            then, files = dict(flatten(made["params"])), [*(reads | writes).items()]
         except FileNotFoundError:
             continue
-        if not metrics.get("provenance"):
-            raise DamagedFileError(path, "it has no provenance")
-        (made,) = metrics["provenance"]
-        rerun = f"run `dvc repro --force --single-item {made['stage']}`"
-        now, then = dict(flatten(select(params, section))), dict(flatten(made["params"]))
+        except (LookupError, TypeError, ValueError):
+            raise DamagedFileError(path, "it has no valid provenance") from None
+        rerun = f"run `dvc repro --force --single-item {stage}`"
+        now = dict(flatten(select(params, section)))
         for name in [*now, *(then.keys() - now.keys())]:
             if name not in now or name not in then or now[name] != then[name]:
                 old, new = (brief.repr(p[name]) if name in p else "absent" for p in (then, now))
                 found = f"computed with {section}.{name} {old}, params.yaml has {new}"
-                hint = f"(after `dvc unfreeze {made['stage']}` if it is frozen)"
+                hint = f"(after `dvc unfreeze {stage}` if it is frozen)"
                 raise StaleResultError(printable(f"{path}: stale: {found}; {rerun} {hint}"))
-        for file, md5 in (made["reads"] | made["writes"]).items():
+        for file, md5 in files:
             found = known.setdefault(file, digest(file) or md5)
-            if found != md5 and file in made["writes"]:
-                raise DamagedFileError(file, f"its MD5 is {found}, {made['stage']} wrote {md5}")
+            if found != md5 and file in writes:
+                raise DamagedFileError(file, f"its MD5 is {found}, {stage} wrote {md5}")
             if found != md5:
                 raise StaleResultError(f"{path}: stale: computed from another {file}; {rerun}")

@@ -123,11 +123,12 @@ def draw_errors(images, predictions, classes, name, count):
 
 def draw_filters(weights, name):
     """The filters (32, 1, 5, 5) of the first layer, each with its own scale."""
-    figure, grid = plt.subplots(4, 8, figsize=(8, 4.4))
-    for axes, kernel in zip(grid.flat, weights[:, 0], strict=True):
-        largest = abs(kernel).max()
-        axes.imshow(kernel, cmap="coolwarm", vmin=-largest, vmax=largest)
-        axes.set_axis_off()
+    largest = abs(weights).max((2, 3), keepdims=True).clip(min=1e-30)
+    framed = np.pad((weights / largest)[:, 0], ((0, 0), (1, 0), (1, 0)), constant_values=np.nan)
+    mosaic = framed.reshape(4, 8, 6, 6).swapaxes(1, 2).reshape(4 * 6, 8 * 6)[1:, 1:]
+    figure, axes = plt.subplots(figsize=(8, 4.4))
+    axes.imshow(mosaic, cmap="coolwarm", vmin=-1, vmax=1)
+    axes.set_axis_off()
     title = f"The 32 filters of the first layer, trained on {name}; blue is negative"
     figure.suptitle(title, x=0.01, ha="left")
     return figure

@@ -20,6 +20,8 @@ CLONE += ["--quiet", "--no-checkout", "--template=", "-c", "core.hooksPath=/dev/
 # pipe from the worker, so the run ends with the worker, even if the worker is killed.
 GUARD = 'exec 3<&0; (read -r _ <&3; kill -KILL 0) & "$@" 3<&- <&-; end=$?; kill -KILL $!; exit $end'
 
+UNINFORMATIVE = "ERROR: failed to reproduce", "Having any troubles?"  # lines of DVC
+
 
 def absolute_mirror():
     """MNIST_MIRROR as an absolute path, for runs in other folders; {} if it is not set."""
@@ -47,11 +49,17 @@ def environment():
 
 
 def clone_steps(source, clone, subfolder, commit, cache, options=()):
-    """Commands that clone a commit and set the project's cache: (folder, program, argument ...)."""
+    """Commands that clone a commit and set the project's cache: (folder, program, argument ...).
+
+    The cache's path is relative to .dvc, because DVC cannot write the names of the folders above if
+    they have non-ASCII characters.
+    """
+    project = Path(clone, subfolder)
+    relative = os.path.relpath(*map(os.path.realpath, (cache["cache.dir"], project / ".dvc")))
     yield ".", *CLONE, *options, source, clone
     yield clone, "git", "checkout", "--quiet", "--detach", commit
-    for option in cache.items():
-        yield Path(clone, subfolder), "dvc", "config", "--local", *option
+    for option in (cache | {"cache.dir": relative}).items():
+        yield project, "dvc", "config", "--local", *option
 
 
 def call(command, folder, environment, wanted):
@@ -72,7 +80,7 @@ def call(command, folder, environment, wanted):
             return None
         output.seek(0)
         lines = [line for line in output.read().splitlines() if line.strip()]
-    causes = [line for line in lines if not line.startswith("ERROR: failed to reproduce")]
+    causes = [line for line in lines if not line.startswith(UNINFORMATIVE)]
     return (causes or lines or [f"{command[0]} ended with status {process.returncode}"])[-1]
 
 

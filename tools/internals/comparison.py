@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from internals.experiments import SEED, flat, metrics_of, params_of
+from internals.experiments import SEED, code_of, flat, metrics_of, params_of
 from internals.git import content_of
 from internals.summary import compare_errors
 
@@ -14,7 +14,7 @@ from internals.summary import compare_errors
 class Result(NamedTuple):
     """Parameters, metrics and predictions of a revision."""
 
-    params: dict  # dotted name to value
+    params: dict  # dotted name to value; code: its hash
     metrics: dict
     history: list  # a dict per epoch
     actual: np.ndarray  # (n,) labels of the test images
@@ -27,7 +27,7 @@ def read_result(revision):
 
     predictions = rows("predictions")
     columns = (np.array([row[name] for row in predictions]) for name in ("actual", "predicted"))
-    params = flat(params_of(revision))
+    params = flat(params_of(revision)) | {"code": code_of(revision)}
     return Result(params, metrics_of(revision), rows("history"), *columns)
 
 
@@ -49,13 +49,15 @@ def group_by_setting(results, base):
     The runs of a setting differ only in their seed. The first setting, the reference, is the one
     with the fewest parameters different from the base's: the base's own, if it has several seeds.
     """
-    groups, names = {}, [name for name in varying(results) if name != SEED]
+    settings = {}  # parameters without the seed to number of changes, label and group
     for name, result in results.items():
-        params = result.params
-        changed = [n for n in names if params.get(n) not in (None, results[base].params.get(n))]
-        label = ", ".join(f"{n.removeprefix('train.')}={params[n]}" for n in changed)
-        groups.setdefault((len(changed), label or base), {}).setdefault(params.get(SEED), name)
-    groups = {label: groups[size, label] for size, label in sorted(groups)}
+        params = {n: value for n, value in sorted(result.params.items()) if n != SEED}
+        changed = [n for n, value in params.items() if value != results[base].params.get(n)]
+        label = ", ".join(f"{n.removeprefix('train.')}={params[n]}" for n in changed) or base
+        new = len(changed), label, {}
+        _, _, group = settings.setdefault(frozenset(params.items()), new)
+        group.setdefault(result.params.get(SEED), name)
+    groups = {label: group for _, label, group in sorted(settings.values(), key=lambda s: s[:2])}
     for reference in groups.values():
         common = {n: g for n, g in groups.items() if len(g.keys() & reference.keys()) > 1}
         if len(common) > 1:

@@ -46,8 +46,9 @@ def params_of(revision):
 
 
 def code_of(revision):
-    """Git's hashes of the code of a revision; DVC copies uncommitted edits into experiments."""
-    return git("ls-tree", revision, "dvc.yaml", "stages")
+    """A hash of the code of a revision; DVC copies uncommitted edits into experiments."""
+    listing = git("ls-tree", revision, "dvc.yaml", "stages")
+    return hashlib.sha256(listing.encode()).hexdigest()[:7]
 
 
 def flat(params):

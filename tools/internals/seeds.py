@@ -4,7 +4,7 @@ import json
 import statistics
 from pathlib import Path
 
-from internals.experiments import SAME
+from internals.experiments import SAME, params_of
 from internals.git import RunError
 
 from common.files import write_bytes
@@ -37,10 +37,14 @@ def describe(commit, runs):
     )
 
 
-def seed_deviations():
-    """The standard deviation of test errors between seeds, per entry, as text or None."""
+def seed_deviations(commit):
+    """The standard deviation of test errors between seeds, per entry of a commit with the same data
+    set, as text or None.
+    """
     described = [
-        f"{statistics.stdev(entry['errors']):.1f} for {name} (n = {len(entry['errors'])})"
+        f"{statistics.stdev(entry['errors']):.1f} for {name} (n = {entry['seeds']}, "
+        f"commit {entry['commit'][:7]})"
         for name, entry in read_seeds().items()
+        if params_of(entry["commit"]).get("data") == params_of(commit).get("data")
     ]
     return f"{', '.join(described)}, {SEEDS}" if described else None

@@ -49,10 +49,12 @@ def compare_errors(base, other):
     """The difference in errors of two networks on the same images, its 95% interval, and p.
 
     base and other (n,) mark the misclassified images. b images are misclassified by base only, c by
-    other only. The interval of c - b is the normal approximation; p is from McNemar's exact test
-    (1947): under the null hypothesis, b is binomial(b + c, ½). Both compare these two networks,
-    not their settings, because results also vary between seeds.
+    other only. The interval is Bonett and Price's (2012), which adds 1 to b and to c. p is from
+    McNemar's exact test (1947): under the null hypothesis, b is binomial(b + c, ½). Both compare
+    these two networks, not their settings, because results also vary between seeds.
     """
-    b, c = int((base & ~other).sum()), int((other & ~base).sum())
-    half = ndtri(0.975) * sqrt(b + c - (b - c) ** 2 / len(base))
-    return c - b, (c - b - half, c - b + half), min(1.0, 2 * bdtr(min(b, c), b + c, 0.5))
+    n, b, c = len(base), int((base & ~other).sum()), int((other & ~base).sum())
+    fraction = (c - b) / (n + 2)
+    half = ndtri(0.975) * sqrt(((b + c + 2) / (n + 2) - fraction**2) / (n + 2))
+    interval = n * (fraction - half), n * (fraction + half)
+    return c - b, interval, min(1.0, 2 * bdtr(min(b, c), b + c, 0.5))
