@@ -40,77 +40,26 @@ FIX ?=
 # 1: `make schema` takes all defaults from params.yaml.
 DEFAULTS ?=
 
-.PHONY: help setup verify demo format hooks test test-slow test-faults audit doctor repro pdf ci-report bench seeds \
-	sweep compare lock why schema
+# `make help` prints the ## comments, in the order of this file.
+.PHONY: help demo repro verify pdf why compare sweep seeds ci-report bench doctor format hooks test \
+	test-slow test-faults audit setup schema lock
 help:
-	@echo "make demo         run the whole pipeline offline on 1,797 digits (about a minute)"
-	@echo "make repro        run the whole pipeline on MNIST"
-	@echo "make verify       reproduce the committed results and compare them: QUICK=1 skips the CNN"
-	@echo "make pdf          print the page to reports/report.pdf (needs Chromium)"
-	@echo
-	@echo "make why          show changes, outdated stages and their duration"
-	@echo "make compare      compare the experiments of this commit in a table and on a page: RUNS=\"first second\""
-	@echo "make sweep        run every combination of parameter values: SET=\"-S 'train.lr=0.1,0.2'\" JOBS=2"
-	@echo "make seeds        measure seed-to-seed variation with a sweep over train.seed: N=10 SET=\"-S train.epochs=1\""
-	@echo "make ci-report    run make repro and write the differences from BASE=main to ci-report/"
-	@echo "make bench        measure the training speed (20 to 30 minutes)"
-	@echo
-	@echo "make doctor       find damage from killed runs and disk errors: FIX=1 repairs it"
-	@echo "make format       format the code and fix lint errors"
-	@echo "make hooks        install a Git hook that checks each commit (.pre-commit-config.yaml)"
-	@echo "make test         run lint and fast tests (about two minutes)"
-	@echo "make test-slow    run slow tests: whole pipelines, processes, the page in a browser"
-	@echo "make test-faults  run all fault tests in full, with kills, random walks and clusters (up to 90 minutes)"
-	@echo "make audit        list known vulnerabilities of the packages in requirements.lock"
-	@echo "make setup        build .venv from requirements.lock"
-	@echo "make schema       update params.schema.json: DEFAULTS=1 takes all defaults from params.yaml"
-	@echo "make lock         update requirements.lock from pyproject.toml"
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p; s/^##$$//p' Makefile | expand -t 18
 
-setup:
-	@$(PYTHON) -I tools/environment.py
-
-demo: $(READY)
+demo: $(READY) ## run the whole pipeline offline on 1,797 digits (about a minute)
 	@$(ACTIVE) python tools/demo.py
 
-format: $(READY)
-	$(ACTIVE) ruff check --fix $(FORMATTED)
-	$(ACTIVE) ruff format $(FORMATTED)
-
-hooks: $(READY)
-	$(ACTIVE) pre-commit install
-
-# pytest prints the duration and the number of tests left out.
-test: $(READY)
-	$(ACTIVE) ruff check $(FORMATTED)
-	$(ACTIVE) ruff format --check $(FORMATTED)
-	$(ACTIVE) $(PYTEST) -m "not slow"
-
-test-slow: $(READY)
-	$(ACTIVE) $(PYTEST) -m slow
-
-test-faults: $(READY)
-	$(ACTIVE) $(PYTEST) --full
-
-audit: $(READY)
-	$(ACTIVE) pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock
-
-doctor: $(READY)
-	$(ACTIVE) python tools/doctor.py $(if $(filter 1,$(FIX)),--fix)
-
-why: $(READY)
-	@$(ACTIVE) python tools/why.py
-
-repro: $(READY)
+repro: $(READY) ## run the whole pipeline on MNIST
 	$(ACTIVE) dvc repro
 	@echo "The page is reports/index.html, the metrics are in reports/metrics."
 	@$(ACTIVE) python tools/verify.py --here
 
-verify: $(READY)
+verify: $(READY) ## reproduce the committed results and compare them: QUICK=1 skips the CNN
 	@$(ACTIVE) python tools/verify.py $(if $(filter 1,$(QUICK)),--quick)
 
 # Chromium prints nothing if another process uses the same profile, so it gets a new one. Its sandbox
 # does not work for root, the usual user in containers.
-pdf:
+pdf: ## print the page to reports/report.pdf (needs Chromium)
 	@test -n "$(CHROMIUM)" || { echo "make pdf needs Chromium or Chrome: apt install chromium, \
 	brew install --cask google-chrome, or make pdf CHROMIUM=/path/to/it"; exit 1; }
 	@test -f reports/index.html || { echo "no reports/index.html: run make repro"; exit 1; }
@@ -122,7 +71,20 @@ pdf:
 		"$$PWD/reports/index.html" 2> "$$profile/log" || cat "$$profile/log"; rm -rf "$$profile"
 	@test -s reports/report.pdf && echo "The document is reports/report.pdf."
 
-ci-report: repro
+##
+why: $(READY) ## show changes, outdated stages and their duration
+	@$(ACTIVE) python tools/why.py
+
+compare: $(READY) ## compare the experiments of this commit in a table and on a page: RUNS="first second"
+	@$(ACTIVE) python tools/compare.py $(RUNS)
+
+sweep: $(READY) ## run every combination of parameter values: SET="-S 'train.lr=0.1,0.2'" JOBS=2
+	$(ACTIVE) python tools/sweep.py $(if $(JOBS),--jobs $(JOBS)) $(SET)
+
+seeds: $(READY) ## measure seed-to-seed variation with a sweep over train.seed: N=10 SET="-S train.epochs=1"
+	$(ACTIVE) python tools/sweep.py --seeds $(N) $(if $(JOBS),--jobs $(JOBS)) $(SET)
+
+ci-report: repro ## run make repro and write the differences from BASE=main to ci-report/
 	rm -rf ci-report && mkdir ci-report
 	$(ACTIVE) dvc metrics diff "$(BASE)" --md > ci-report/metrics.md
 	$(ACTIVE) dvc params diff "$(BASE)" --md > ci-report/params.md
@@ -132,21 +94,41 @@ ci-report: repro
 		echo "### Parameters against $(BASE)"; echo; cat ci-report/params.md; } > ci-report/summary.md
 	@cat ci-report/summary.md
 
-bench: $(READY)
+bench: $(READY) ## measure the training speed (20 to 30 minutes)
 	$(ACTIVE) python benchmarks/bench.py
 
-lock: $(READY)
-	$(ACTIVE) uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
-		--extra sweep --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
+##
+doctor: $(READY) ## find damage from killed runs and disk errors: FIX=1 repairs it
+	$(ACTIVE) python tools/doctor.py $(if $(filter 1,$(FIX)),--fix)
 
-schema: $(READY)
+format: $(READY) ## format the code and fix lint errors
+	$(ACTIVE) ruff check --fix $(FORMATTED)
+	$(ACTIVE) ruff format $(FORMATTED)
+
+hooks: $(READY) ## install a Git hook that checks each commit (.pre-commit-config.yaml)
+	$(ACTIVE) pre-commit install
+
+# pytest prints the duration and the number of tests left out.
+test: $(READY) ## run lint and fast tests (about two minutes)
+	$(ACTIVE) ruff check $(FORMATTED)
+	$(ACTIVE) ruff format --check $(FORMATTED)
+	$(ACTIVE) $(PYTEST) -m "not slow"
+
+test-slow: $(READY) ## run slow tests: whole pipelines, processes, the page in a browser
+	$(ACTIVE) $(PYTEST) -m slow
+
+test-faults: $(READY) ## run all fault tests in full, with kills, random walks and clusters (up to 90 minutes)
+	$(ACTIVE) $(PYTEST) --full
+
+audit: $(READY) ## list known vulnerabilities of the packages in requirements.lock
+	$(ACTIVE) pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock
+
+setup: ## build .venv from requirements.lock
+	@$(PYTHON) -I tools/environment.py
+
+schema: $(READY) ## update params.schema.json: DEFAULTS=1 takes all defaults from params.yaml
 	$(ACTIVE) python tools/schema.py $(if $(filter 1,$(DEFAULTS)),--defaults)
 
-seeds: $(READY)
-	$(ACTIVE) python tools/sweep.py --seeds $(N) $(if $(JOBS),--jobs $(JOBS)) $(SET)
-
-sweep: $(READY)
-	$(ACTIVE) python tools/sweep.py $(if $(JOBS),--jobs $(JOBS)) $(SET)
-
-compare: $(READY)
-	@$(ACTIVE) python tools/compare.py $(RUNS)
+lock: $(READY) ## update requirements.lock from pyproject.toml
+	$(ACTIVE) uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
+		--extra sweep --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
