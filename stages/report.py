@@ -37,7 +37,7 @@ STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the pa
 SCRIPTS = (
     *("page", "charts", "neuron", "surface", "surfaces", "descent"),
     *("perceptron", "planes", "xor", "starts"),
-    *("network", "explain", "maps", "drawing", "history"),
+    *("network", "explain", "maps", "normalise", "drawing", "history"),
 )
 
 
@@ -105,6 +105,9 @@ def main(
         changed=[*facts.list_changes(params, defaults)],
         metrics=metrics,
         neuron=facts.describe_neuron(fields),
+        stalled=facts.find_stalled(
+            perceptron["final_losses"], perceptron["solved"], metrics["xor"]["levels"]
+        ),
         layers=layers,
         classes=classes,
         examples=examples,

@@ -325,6 +325,9 @@ def test_at_most_six_runs_have_a_colour_each_a_different_one(open_page, page_fil
     page.locator("#runs input:not(:checked)").last.check()
     assert lines.count() == 6
     assert name in page.locator("#accuracy .legend").inner_text()
+    for _ in range(6):
+        page.locator("#runs input:checked").first.uncheck()
+    assert not page.locator("#accuracy").is_visible()
 
 
 @pytest.mark.slow
@@ -343,6 +346,11 @@ def test_charts_show_values_on_hover_and_by_keyboard(open_page, page_file):
     assert points.locator(".legend").inner_text().startswith("lr=0.4: train.lr 0.4, ")
     page.keyboard.press("Home")
     assert points.locator(".legend").inner_text().startswith("worse: train.lr 0.001, ")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")  # two runs with the same learning rate and accuracy
+    names, values = points.locator(".legend").inner_text().split(": ")
+    assert {*names.split("; ")} == {"this commit", "same"}
+    assert values.startswith("train.lr 0.02, ")
     page.keyboard.press("Tab")  # leaves the chart
     assert points.locator(".legend").inner_text() == "8 runs"
     points.locator("svg").scroll_into_view_if_needed()

@@ -1,5 +1,7 @@
 """The drawing pad and the feature maps work by mouse, touch and keyboard."""
 
+import re
+
 import pytest
 from browsing import CHROMIUM
 from playwright.sync_api import expect
@@ -57,6 +59,49 @@ def test_a_finger_draws_without_scrolling_the_page(open_page):
     assert page.evaluate("scrollY") == 0
     assert page.locator("#choice").input_value() == ""  # the drawing replaced the example
     assert page.evaluate(INK) > 1000
+
+
+@pytest.mark.slow
+def test_a_tap_draws_a_dot_and_a_second_finger_is_ignored(open_page):
+    page = open_page(390, has_touch=True, is_mobile=True)
+    page.locator("#clear").tap()
+    touch(page, [place(page, "#drawing", 0.2, 0.2)])
+    assert page.evaluate(INK) > 100
+    session = page.context.new_cdp_session(page)
+    for kind, ends in (
+        ("touchStart", [0.3]),
+        ("touchStart", [0.3, 0.8]),
+        ("touchMove", [0.6, 0.9]),
+    ):
+        fingers = [(0.2, ends[0]), (0.8, ends[-1])][: len(ends)]
+        points = [dict(zip("xy", place(page, "#drawing", *at), strict=True)) for at in fingers]
+        numbered = [point | {"id": k} for k, point in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": numbered})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    pen = "document.getElementById('drawing').getContext('2d')"
+    assert page.evaluate(f"!readInk({pen}).some((ink, k) => ink && k % 280 > 140)")
+
+
+@pytest.mark.slow
+def test_the_pads_controls_have_an_effect_or_are_disabled(open_page):
+    page = open_page()
+    assert page.locator("#centred").is_disabled()  # a test image is centred
+    page.locator("#eraser").check()
+    page.locator("#choice").select_option("")
+    assert page.locator("#prediction").inner_text() == "Nothing drawn yet"
+    assert page.locator("#centred").is_enabled()
+    assert not page.locator("#eraser").is_checked()
+
+
+@pytest.mark.slow
+def test_the_pad_leads_back_to_the_selected_error(open_page):
+    page = open_page()
+    back, error = page.locator("#pad-back"), page.locator("button[data-input]").last
+    assert not back.is_visible()
+    error.press("Enter")
+    back.press("Enter")
+    expect(error).to_be_focused()
+    expect(error).to_be_in_viewport()
 
 
 @pytest.mark.slow
@@ -147,6 +192,8 @@ def test_the_keyboard_selects_layer_map_and_pixel(open_page):
     layer.press("End")
     assert layer.input_value() == "linear2"
     assert not page.locator("#row").is_visible()  # a vector has no rows
+    share = page.locator("#bars .best .share").inner_text()
+    expect(page.locator("#steps")).to_contain_text(re.compile(f"^Σ input × weight .*: {share}$"))
     layer.select_option("relu3")
     for field in ("channel", "row", "column", "part"):
         page.locator(f"#{field}").fill("0")

@@ -28,6 +28,18 @@ def test_the_page_fits_the_screen_without_requests_or_errors(open_page, width, s
 
 
 @pytest.mark.slow
+def test_the_page_fits_a_phone_with_text_at_200_percent(browser, page_path):
+    options = ["--no-sandbox", "--blink-settings=defaultFontSize=32"]
+    large = browser.browser_type.launch(executable_path=CHROMIUM, args=options)
+    page = large.new_page(viewport={"width": 390, "height": 844})
+    page.goto(page_path.as_uri())
+    assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "32px"
+    page.evaluate(OPEN_ALL)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    large.close()
+
+
+@pytest.mark.slow
 def test_the_page_is_short_on_a_phone_and_its_explanations_open_on_tap(open_page):
     page = open_page(390, has_touch=True)
     assert page.evaluate("document.documentElement.scrollHeight") <= 14 * 844

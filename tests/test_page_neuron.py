@@ -1,5 +1,7 @@
 """The neuron in a browser computes the same values as the stage, and its controls work."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -113,6 +115,28 @@ def test_the_page_descends_like_the_stage(page, start, target, lr):
 
 def start_point(page):
     return tuple(float(page.locator(f"[name={n}]").input_value()) for n in ("weight", "bias"))
+
+
+def test_a_path_of_many_oscillations_is_short_and_ends_at_its_last_step(page):
+    path = "Array.from({ length: 100001 }, (_, k) => (k % 2 ? 3 : -3))"
+    points = page.evaluate(f"tracePath({path}, 100000, [1, -4]).points")
+    assert 2000 < len(points) < 2100
+    assert points[-1] == pytest.approx([1, -4])
+    outputs = page.evaluate(f"sampleOutputs({path}).map(([step, output]) => output)")
+    assert len({*outputs}) == 2
+    changes = sum(a != b for a, b in itertools.pairwise(outputs))
+    assert changes > 0.7 * len(outputs)  # no pattern from sampling
+
+
+def test_oscillation_above_the_largest_stable_learning_rate_is_reported(open_page):
+    page = open_page()
+    result = page.locator("tr[data-loss=ce]")
+    page.locator("[name=weight]").fill("0.5")
+    page.locator("[name=bias]").fill("0.5")
+    page.locator("[name=rate]").press("End")  # 10; the limit is 4
+    expect(result).to_contain_text("✗ oscillates")
+    page.locator("[name=rate]").fill("0")  # 1
+    expect(result).to_contain_text("✓")
 
 
 @pytest.mark.slow

@@ -112,6 +112,13 @@ def test_random_starts_train_together_and_load_by_keyboard(open_page):
     second = xor_train.Perceptrons(*(p[..., 1:2] for p in xor_train.random_starts(30, 42)))
     *_, (_, loss) = xor_train.descend(second, 0, 0.1)
     assert f"loss {loss.item():.4f}" in page.locator("#xor-status").inner_text()
+    assert page.get_by_label("Seed").input_value() == ""
+    page.get_by_label("Seed").fill("1.5")
+    expect(page.locator("#xor-status")).to_contain_text("Start 2")
+    page.get_by_role("button", name="Defaults").click()
+    expect(page.locator("#xor-status")).to_contain_text("Seed 42, step 0")
+    expect(page.locator("#starts-loaded")).to_have_text("")
+    assert page.locator("#starts :checked").count() == 0
 
 
 def test_the_boundary_is_traced_where_the_field_is_zero(page):

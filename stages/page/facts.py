@@ -72,6 +72,12 @@ def describe_neuron(fields):
     }
 
 
+def find_stalled(final_losses, solved, levels):
+    """The number (from 1) of the first unsolved start near each level, or None."""
+    near = [~solved & (abs(final_losses - level) < 0.05) for level in levels]
+    return [int(found.argmax()) + 1 if found.any() else None for found in near]
+
+
 def describe_history(history):
     """Accuracy and losses of the validation split, or of the test split without one."""
     split = "val" if history["val_acc"].notna().all() else "test"

@@ -66,9 +66,11 @@ function makeTable() {
 
 /** Curves of the chosen runs. @param {string} id @param {"loss" | "accuracies"} values */
 function drawCurves(id, values, axis) {
-  const draw = makeChart(document.getElementById(id));
+  const host = document.getElementById(id);
+  const draw = makeChart(host);
   redraws.push(() => {
     const chosen = colours.filter((run) => run !== null && runs[run][values].every((v) => v !== null));
+    host.parentElement.hidden = !chosen.length;
     if (!chosen.length) return;
     const series = chosen.map((run) => ({
       name: runs[run].name,
@@ -101,7 +103,11 @@ function makeScatter(name, values) {
   let cursor = -1; // index into order
   const across = (value) => left + ((place(value) - x.low) / (x.high - x.low)) * (host.clientWidth - left - right);
   const down = (value) => height - bottom - ((value - y.low) / (y.high - y.low)) * (height - bottom - top);
-  const describe = (run) => `${runs[run].name}: ${name} ${values[run]}, ${percent(runs[run].accuracy)}`;
+  /** All runs at the place of a run, which one point shows. */
+  const describe = (run) => {
+    const here = order.filter((k) => values[k] === values[run] && runs[k].accuracy === runs[run].accuracy);
+    return `${here.map((k) => runs[k].name).join("; ")}: ${name} ${values[run]}, ${percent(runs[run].accuracy)}`;
+  };
 
   function draw() {
     const width = host.clientWidth;
@@ -139,14 +145,16 @@ function makeScatter(name, values) {
     cursor = to;
     draw();
   };
-  picture.addEventListener("pointermove", (event) => {
+  const follow = (event) => {
     const box = picture.getBoundingClientRect();
     const zoom = host.clientWidth / box.width;
     const [atX, atY] = [zoom * (event.clientX - box.left), zoom * (event.clientY - box.top)];
     const distance = (run) => Math.hypot(across(values[run]) - atX, down(runs[run].accuracy) - atY);
     move(order.reduce((best, run, k) => (distance(run) < distance(order[best]) ? k : best), 0));
-  });
-  for (const name of ["pointerleave", "blur"]) picture.addEventListener(name, () => move(-1));
+  };
+  for (const type of ["pointerdown", "pointermove"]) picture.addEventListener(type, follow);
+  picture.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && move(-1));
+  picture.addEventListener("blur", () => move(-1));
   picture.addEventListener("keydown", (event) => {
     const to = {
       ArrowLeft: cursor - 1, ArrowDown: cursor - 1, ArrowRight: cursor + 1, ArrowUp: cursor + 1,
@@ -174,14 +182,16 @@ function showImages() {
     list.replaceChildren(...shown.map(({ index, image, label, predicted }) => {
       const item = createElement("li");
       if (image) item.append(createElement("img", { src: image, alt: `Test image ${index}, class ${label}` }));
-      item.append(createElement("span", {}, `${label}`), createElement("span", { class: "note" }, `test image ${index}`));
+      item.append(createElement("span", {}, `class ${label}`), createElement("span", { class: "note" }, `test image ${index}`));
       const classes = new Map(); // predicted class to run names
       predicted.forEach((found, run) => {
         if (found !== null && (other < 0 || run === other || run === base)) classes.set(found, [...(classes.get(found) ?? []), runs[run].name]);
       });
       for (const [found, names] of [...classes].sort((one, two) => two[1].length - one[1].length)) {
-        const shortened = names.length > 2 ? `${names.length} runs` : names.join(", ");
-        item.append(createElement("span", { class: "note", title: names.join(", ") }, `${found}: ${shortened}`));
+        const entry = createElement(names.length > 2 ? "details" : "span", { class: "note" }, names.join(", "));
+        const head = names.length > 2 ? createElement("summary", {}, `${found}: ${names.length} runs`) : `${found}: `;
+        entry.prepend(head);
+        item.append(entry);
       }
       return item;
     }));

@@ -67,7 +67,8 @@ function makeChart(host) {
     }
     for (const tick of ticks) {
       const text = tick.toLocaleString("en");
-      add("text", { x: across(tick), y: height - bottom + 17, "text-anchor": "middle" }, text);
+      const anchor = across(tick) > width - 30 && text.length > 4 ? "end" : "middle"; // no room on the right
+      add("text", { x: across(tick), y: height - bottom + 17, "text-anchor": anchor }, text);
     }
     add("text", { x: (left + width - right) / 2, y: height - 5, "text-anchor": "middle" }, x.label);
     for (const mark of marks) {
@@ -112,11 +113,15 @@ function makeChart(host) {
     cursor = to;
     draw();
   }
-  picture.addEventListener("pointermove", (event) => {
-    const places = xs.map(scale(chart.x, left, host.clientWidth - right));
-    move(nearest(places, event.clientX - picture.getBoundingClientRect().left));
+  for (const name of ["pointerdown", "pointermove"]) {
+    picture.addEventListener(name, (event) => {
+      const places = xs.map(scale(chart.x, left, host.clientWidth - right));
+      move(nearest(places, event.clientX - picture.getBoundingClientRect().left));
+    });
+  }
+  picture.addEventListener("pointerleave", ({ pointerType }) => { // a finger leaves at the end of a tap
+    if (pointerType === "mouse" && document.activeElement !== picture) move(-1);
   });
-  picture.addEventListener("pointerleave", () => document.activeElement !== picture && move(-1));
   picture.addEventListener("blur", () => move(-1));
   picture.addEventListener("keydown", (event) => {
     const here = cursor < 0 ? nearest(xs, chart.now ?? xs.at(-1)) : cursor;

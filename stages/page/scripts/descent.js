@@ -2,7 +2,8 @@
 
 /**
  * A path on the surface up to a step, as a polyline, and the indices of its points that are steps.
- * Steps too short to see are skipped; long ones are subdivided, so the line lies on the surface.
+ * Steps too short to see are skipped; long ones are subdivided, so the line lies on the surface. Of a
+ * path that oscillates for many steps, only the beginning and the last step are drawn.
  * @param {number[]} path z after 0, 1, … steps @param {[number, number]} start weight and bias
  */
 function tracePath(path, count, [w, b]) {
@@ -11,7 +12,7 @@ function tracePath(path, count, [w, b]) {
   const stops = [];
   let last = path[0];
   for (let k = 1; k <= count; k += 1) {
-    if (k < count && Math.abs(path[k] - last) < extent / 50) continue;
+    if (k < count && (points.length > 2000 || Math.abs(path[k] - last) < extent / 50)) continue;
     const parts = Math.min(40, Math.ceil((Math.abs(path[k] - last) * 10) / extent));
     for (let part = 1; part <= parts; part += 1) {
       const moved = (last + ((path[k] - last) * part) / parts - path[0]) / 2;
@@ -23,12 +24,17 @@ function tracePath(path, count, [w, b]) {
   return { points, stops };
 }
 
-/** Step and output at about 200 steps, evenly spaced on a logarithmic axis. @param {number[]} path */
+/**
+ * Step and output at about 200 steps, evenly spaced on a logarithmic axis, and after each step that
+ * the next one reverses. @param {number[]} path
+ */
 function sampleOutputs(path) {
   const last = path.length - 1;
   if (!last) return [[1, sigmoid(path[0])]];
   const steps = Array.from({ length: 201 }, (_, k) => Math.round(last ** (k / 200)));
-  return [...new Set(steps)].map((k) => [k, sigmoid(path[k])]);
+  const reverses = (k) => k > 0 && k < last && (path[k + 1] - path[k]) * (path[k] - path[k - 1]) < 0;
+  const shown = new Set(steps.flatMap((k) => (reverses(k) ? [k, k + 1] : [k])));
+  return [...shown].map((k) => [k, sigmoid(path[k])]);
 }
 
 {
@@ -48,7 +54,9 @@ function sampleOutputs(path) {
   const longest = () => Math.max(...Object.values(paths).map((path) => path.length - 1));
   /** The progress slider has a logarithmic scale of steps. */
   const shownSteps = () => Math.round(Math.expm1(progress.value * Math.log1p(longest())));
-  const hasConverged = (z) => Math.abs(sigmoid(z) - Number(target.value)) <= tolerance;
+  const error = (z) => sigmoid(z) - Number(target.value);
+  const hasConverged = (z) => Math.abs(error(z)) <= tolerance;
+  const oscillates = (path) => path.length > 2 && error(path.at(-1)) * error(path.at(-2)) < 0;
 
   /** Show both descents after the chosen number of steps. */
   function showProgress() {
@@ -62,7 +70,7 @@ function sampleOutputs(path) {
       scene.paths[loss] = scene.paths[`${loss}_grad`] = [line];
       scene.paths.sigmoid.push({ ...line, label: "" });
       const z = path[count];
-      const state = hasConverged(z) ? " ✓" : count === steps ? " ✗" : "";
+      const state = hasConverged(z) ? "\u00a0✓" : count < steps ? "" : oscillates(path) ? "\u00a0✗ oscillates" : "\u00a0✗";
       const value = FIELDS[loss](z, Number(target.value));
       const cells = [name, formatCount(count) + state, sigmoid(z).toFixed(4), value.toFixed(4)];
       const { cells: row } = document.querySelector(`tr[data-loss=${loss}]`);
@@ -93,7 +101,8 @@ function sampleOutputs(path) {
     const ends = Object.entries(LOSSES).map(([loss, { name }]) => {
       paths[loss] = descend(loss, Number(weight.value) + Number(bias.value), settings);
       const count = formatSteps(paths[loss].length - 1);
-      return hasConverged(paths[loss].at(-1)) ? `${name} converges after ${count}` : `${name} has not converged after ${count}`;
+      if (hasConverged(paths[loss].at(-1))) return `${name} converges after ${count}`;
+      return `${name} ${oscillates(paths[loss]) ? "oscillates and " : ""}has not converged after ${count}`;
     });
     arrival.textContent = `${ends.join("; ")}.`;
     for (const input of [weight, bias, target]) showValue(input, round(Number(input.value)));

@@ -6,7 +6,7 @@
   let outputs = null; // of the current image
   const number = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
 
-  const short = (value) => value.toFixed(2).replace("-", "−").replace("0.", ".");
+  const short = (value) => value.toFixed(2).replace("-0.00", "0.00").replace("-", "−").replace(/^(−?)0\./, "$1.");
 
   const palettes = Object.fromEntries(
     Object.entries(data.surfaces.colours).map(([name, colours]) => [
@@ -107,21 +107,25 @@
     find("map-shape").textContent = size > 1 ? `${channels} × ${size} × ${size}` : `${channels}`;
     const { source, top, left, side, parts, sum, bias, rectified, value } = explain(outputs, name, c, y, x);
     const shown = parts[keepInside(part, parts.length - 1)];
-    inputMap.closest(".pixel").hidden = mapShape(SOURCES[name]).size === 1;
-    part.closest("label").hidden = parts.length === 1;
-    for (const field of [row, column]) field.closest("label").hidden = size === 1;
     const from = makeShade(outputs[source]);
     const inner = mapShape(source);
+    const isVector = inner.size === 1;
+    inputMap.closest(".pixel").hidden = isVector;
+    part.closest("label").hidden = parts.length === 1 || isVector;
+    for (const field of [row, column]) field.closest("label").hidden = size === 1;
     paintLarge(inputMap, outputs[source], inner.size, shown.channel, from, { x: left, y: top, side });
     paintLarge(outputMap, outputs[name], size, c, shade, { x, y, side: 1 });
     find("input-name").textContent = inner.channels > 1 ? `${source}, map ${shown.channel}` : source;
     find("output-name").textContent = `${name}, map ${c}`;
     fillTable("patch", shown.patch, from);
     fillTable("kernel", shown.kernel, makeShade(shown.kernel, true));
-    const steps = [`Σ patch × kernel = ${number(shown.sum)}`];
-    if (parts.length > 1) steps.push(`over all ${parts.length} input maps ${number(sum)}`);
+    const steps = isVector ? [`Σ input × weight over ${parts.length} inputs = ${number(sum)}`] : [`Σ patch × kernel = ${number(shown.sum)}`];
+    if (parts.length > 1 && !isVector) steps.push(`over all ${parts.length} input maps ${number(sum)}`);
     if (bias !== null) steps.push(`plus bias ${number(bias)} = ${number(sum + bias)}`);
     if (rectified) steps.push(`ReLU → ${number(value)}`);
+    if (name === "linear2") {
+      steps.push(`softmax over all classes → ${data.network.classes[c]}: ${(100 * outputs.probabilities[c]).toFixed(1)}%`);
+    }
     find("steps").textContent = steps.join("; ");
   }
 

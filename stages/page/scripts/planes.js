@@ -76,9 +76,11 @@ function drawPlane(canvas, { low, high, logit, points, axes }) {
   const radius = axes ? 7 : Math.max(2.5, size / 18);
   const places = points.map(([x, y]) => [across(x), down(y)]);
   places.forEach(([x, y], k) => {
+    const above = places.slice(k + 1).filter(([u, v]) => Math.hypot(u - x, v - y) < radius / 2).length;
+    const shown = radius * (1 + 0.4 * above); // coinciding points are all visible
     pen.beginPath();
-    if (XOR_TARGETS[k]) pen.rect(x - radius * 0.9, y - radius * 0.9, radius * 1.8, radius * 1.8);
-    else pen.arc(x, y, radius, 0, 7);
+    if (XOR_TARGETS[k]) pen.rect(x - shown * 0.9, y - shown * 0.9, shown * 1.8, shown * 1.8);
+    else pen.arc(x, y, shown, 0, 7);
     pen.fillStyle = XOR_TARGETS[k] ? one : zero;
     pen.strokeStyle = card;
     pen.lineWidth = axes ? 1.5 : 0.8;

@@ -73,12 +73,26 @@
     },
     status,
   });
-  document.getElementById("starts-other").addEventListener("click", () => {
-    first = first + 2 * count <= data.xor.starts ? first + count : 0;
+  const unselect = () => {
     for (const { radio } of cells) radio.checked = false;
     loaded.textContent = "";
+  };
+  document.getElementById("starts-other").addEventListener("click", () => {
+    first = first + 2 * count <= data.xor.starts ? first + count : 0;
+    unselect();
     restart();
   });
+  const form = document.getElementById("xor-form");
+  form.elements.seed.addEventListener("input", unselect);
+  form.addEventListener("reset", unselect);
+  for (const example of document.querySelectorAll("button[data-start]")) {
+    example.addEventListener("click", () => {
+      const index = Number(example.dataset.start) - 1;
+      unselect();
+      showStart(`Start ${index + 1}`, randomStarts(data.xor.starts, data.xor.seed, index, index + 1)[0], xorSettings.steps);
+      form.scrollIntoView({ block: "center" });
+    });
+  }
   xorSettings.changed.push(restart);
   window.addEventListener("resize", draw);
   darkMode.addEventListener("change", draw);

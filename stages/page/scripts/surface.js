@@ -5,8 +5,8 @@ const COMPARED = { l2: "ce", ce: "l2", l2_grad: "ce_grad", ce_grad: "l2_grad" };
 const dot = (p, q) => p[0] * q[0] + p[1] * q[1] + p[2] * q[2];
 
 /**
- * @typedef {{turn: number, tilt: number, target: number, sameScale: boolean}} View
- *   camera angles in degrees, target y, one vertical scale for both losses
+ * @typedef {{turn: number, tilt: number, target: number, sameScale: boolean, points: number}} View
+ *   camera angles in degrees, target y, one vertical scale for both losses, lines along each axis
  * @typedef {{w: number, b: number, at: [number, number]}} Corner  in the box and in pixels
  */
 
@@ -50,8 +50,8 @@ function makeScale(name, { target, sameScale }) {
 }
 
 /** The surface as triangles, farthest first. Each has three corners and a colour. */
-function makeFaces(field, { rise, colour }, project, toward, target) {
-  const { extent, points: n } = data.surfaces;
+function makeFaces(field, { rise, colour }, project, toward, { target, points: n }) {
+  const { extent } = data.surfaces;
   const axis = Array.from({ length: n }, (_, k) => (2 * k) / (n - 1) - 1);
   const values = Array.from({ length: 2 * n - 1 }, (_, k) => field(2 * extent * (k / (n - 1) - 1), target));
   const corners = axis.map((w, i) => axis.map((b, j) => {
@@ -161,7 +161,7 @@ function drawSurface(canvas, view) {
   const project = makeProjection({ right, up, toward }, width, height);
   const scale = makeScale(name, view);
   const front = [Math.sign(toward[0]) || 1, Math.sign(toward[1]) || 1];
-  const faces = makeFaces(FIELDS[name], scale, project, toward, view.target);
+  const faces = makeFaces(FIELDS[name], scale, project, toward, view);
   pen.strokeStyle = style.getPropertyValue("--rule");
   drawWalls(pen, project, front, scale);
   paintFaces(pen, faces);

@@ -96,14 +96,19 @@ let drawPaths;
     }
   }
 
+  let from = null; // the last position of the pointer that turns a surface, and the distance it has moved
   let waiting = null; // for the next frame
+  let slow = false; // whether the last full drawing took more than two frames
   const request = (all) => {
     if (waiting) waiting.all ||= all;
     else {
       waiting = { all };
-      requestAnimationFrame(() => {
-        const view = { ...scene, turn: Number(turn.value), tilt: Number(tilt.value) };
+      requestAnimationFrame((now) => {
+        const coarse = slow && from?.moved >= 5; // fewer lines while a surface is turned
+        const points = coarse ? Math.ceil(data.surfaces.points / 2) : data.surfaces.points;
+        const view = { ...scene, turn: Number(turn.value), tilt: Number(tilt.value), points };
         if (waiting.all) for (const canvas of visible) drawn.set(canvas, drawSurface(canvas, view));
+        if (waiting.all && !coarse) slow = performance.now() - now > 33;
         visible.forEach(showPaths);
         waiting = null;
         for (const input of [turn, tilt]) showValue(input, `${Math.round(input.value)}°`.replace("-", "−"));
@@ -117,7 +122,6 @@ let drawPaths;
     for (const { target, isIntersecting } of entries) visible[isIntersecting ? "add" : "delete"](target);
     drawSurfaces();
   }, { rootMargin: "100%" }); // one screen in advance
-  let from = null; // the pointer's last position and the distance it has moved
   for (const canvas of document.querySelectorAll("canvas[data-field]")) {
     watcher.observe(canvas);
     canvas.addEventListener("pointerdown", (event) => {
@@ -133,8 +137,14 @@ let drawPaths;
       tilt.value = Number(tilt.value) + dy / 2; // the input clamps it to its range
       drawSurfaces();
     });
+    canvas.addEventListener("pointercancel", () => {
+      from = null;
+      drawSurfaces(); // with all lines
+    });
     canvas.addEventListener("pointerup", (event) => {
-      if (!from || from.moved >= 5 || !drawn.get(canvas)) return;
+      const isClick = from?.moved < 5;
+      from = null;
+      if (!isClick || !drawn.get(canvas)) return drawSurfaces();
       const box = canvas.getBoundingClientRect();
       const point = findPoint(drawn.get(canvas).faces, event.clientX - box.left, event.clientY - box.top);
       if (point) scene.pick(...point);

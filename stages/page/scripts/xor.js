@@ -18,7 +18,7 @@ function describeHidden(p, tanh) {
 /** Settings shared by the single run and the random starts, and callbacks for changes. */
 const xorSettings = { lr: data.xor.lr, tanh: true, steps: data.xor.steps, changed: [] };
 
-/** Load another network into the single run. @type {(name: string, parameters: Parameters) => void} */
+/** Load another network into the single run. @type {(name: string, parameters: Parameters, step?: number) => void} */
 let showStart;
 {
   const form = document.getElementById("xor-form");
@@ -55,7 +55,7 @@ let showStart;
       label: "Loss of this run by step",
       x: { label: "step", low: 0, high: xorSettings.steps, format: formatCount },
       y: { label: "loss", low: 0, high: 1.05 * Math.max(3, ...points.map(([, each]) => each)) },
-      marks: LEVELS.slice(0, 2).map((each) => ({ y: each.loss, name: each.name })),
+      marks: LEVELS.map((each) => ({ y: each.loss, name: each.name })),
       series: [{ name: "loss", colour: "var(--line)", points }],
       now: step,
     });
@@ -67,21 +67,23 @@ let showStart;
     show();
   }
 
-  /** Train from the current start with the current settings. */
-  function retrain() {
+  /** Train from the current start with the current settings; show the network after a step. */
+  function retrain(step = 0) {
     Object.assign(xorSettings, { lr: Number((10 ** rate.value).toPrecision(3)), tanh: tanh.checked });
     trained = trainXor(start.parameters, xorSettings);
     showValue(rate, round(xorSettings.lr));
-    goTo(0);
+    goTo(step);
   }
-  showStart = (name, parameters) => {
+  showStart = (name, parameters, step) => {
+    seed.value = "";
     start = { name, parameters };
-    retrain();
+    retrain(step);
   };
   const showSeed = () => {
-    const chosen = Math.floor(Number(seed.value));
-    if (seed.value === "" || !(chosen >= 0 && chosen < 2 ** 32)) return;
-    showStart(`Seed ${chosen}`, chosen === data.xor.seed ? data.xor.initial : oneStart(chosen));
+    if (seed.value === "" || !seed.reportValidity()) return;
+    const chosen = Number(seed.value);
+    start = { name: `Seed ${chosen}`, parameters: chosen === data.xor.seed ? data.xor.initial : oneStart(chosen) };
+    retrain();
   };
 
   let position = 0; // steps since the start of the run, with fractions
