@@ -134,7 +134,7 @@ def test_oscillation_above_the_largest_stable_learning_rate_is_reported(open_pag
     page.locator("[name=weight]").fill("0.5")
     page.locator("[name=bias]").fill("0.5")
     page.locator("[name=rate]").press("End")  # 10; the limit is 4
-    expect(result).to_contain_text("✗ oscillates")
+    expect(result).to_contain_text("\u00a0✗ oscillates")
     page.locator("[name=rate]").fill("0")  # 1
     expect(result).to_contain_text("✓")
 
@@ -165,7 +165,7 @@ def test_the_keyboard_sets_start_target_and_learning_rate(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in ("l2", "relu_l2")}
     cells = page.locator("tr[data-loss=ce] td")
-    assert cells.first.inner_text() == "17 ✓"
+    assert cells.first.inner_text() == "17\u00a0✓"
     page.locator("[name=weight]").press("Home")
     page.locator("[name=bias]").press("PageDown")
     page.locator("[name=rate]").press("ArrowRight")
@@ -176,7 +176,7 @@ def test_the_keyboard_sets_start_target_and_learning_rate(open_page):
     page.locator("[name=progress]").press("Home")
     assert cells.first.inner_text() == "0"
     page.get_by_role("button", name="Reset").first.press("Enter")
-    expect(cells.first).to_have_text("17 ✓")
+    expect(cells.first).to_have_text("17\u00a0✓")
     assert picture(page, "l2") == before["l2"]
 
 
@@ -194,7 +194,7 @@ def test_play_animates_both_descents_to_their_last_step(open_page):
     page = open_page(reduced_motion="reduce")
     page.locator("[name=progress]").press("Home")
     page.locator("#descend").click()
-    expect(page.locator("tr[data-loss=ce] td").first).to_have_text("17 ✓")
+    expect(page.locator("tr[data-loss=ce] td").first).to_have_text("17\u00a0✓")
 
 
 @pytest.mark.slow
