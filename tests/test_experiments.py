@@ -138,6 +138,14 @@ def test_the_summary_agrees_with_a_paired_t_test():
     assert (c["mean"], c["sd"], c["pairs"]) == ("50.000", "", "")
 
 
+def test_equal_differences_have_no_interval():
+    """Three pairs that differ by the same number of images do not exclude another difference."""
+    base = {1: 0.95, 2: 0.96, 3: 0.99}
+    table = summarise({"a": base, "b": base, "c": {seed: v - 0.01 for seed, v in base.items()}})
+    assert table["difference"].tolist() == ["", "+0.000", "-1.000"]
+    assert "95% interval" not in table
+
+
 def test_a_single_setting_is_summarised_without_differences():
     table = summarise({"a": {1: 0.9, 2: 1.0}})
     assert [*table.columns] == ["setting", "n", "mean", "sd", "min", "max"]

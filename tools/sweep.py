@@ -53,7 +53,7 @@ def run_missing(start, missing, commit, jobs):
                 error = error or find_problem(reference)
                 metrics = None if error else metrics_of(reference)
                 if metrics:
-                    tqdm.write(f"{name}: {metrics['accuracy']:.2%}, {metrics['errors']} errors")
+                    tqdm.write(f"{name}: {metrics['accuracy']:.2%}, errors: {metrics['errors']}")
                     sys.stdout.flush()
                 bar.set_description(cluster.workers_of(client), refresh=False)
                 bar.update()

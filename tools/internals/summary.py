@@ -12,7 +12,7 @@ def summarise(settings):
     """One row per setting, in percent; `settings` is name to {seed: fraction}.
 
     The difference from the first setting is paired by seed, with a 95% interval from Student's t
-    over the common seeds. Empty columns are omitted.
+    over the common seeds, unless all differences are equal. Empty columns are omitted.
     """
     columns = {name: 100 * pd.Series(values, dtype=float) for name, values in settings.items()}
     base, rows = next(iter(columns.values())), []
@@ -23,7 +23,7 @@ def summarise(settings):
         if rows and (n := len(differences)):
             mean, error = differences.mean(), differences.std() / sqrt(n)
             row |= {"pairs": str(n), "difference": mean, "standard error": error}
-            if n > 1:
+            if error > 1e-9:  # equal differences do not determine an interval
                 half = stdtrit(n - 1, 0.975) * error
                 row["95% interval"] = f"{mean - half:+.3f} to {mean + half:+.3f}"
         rows.append(row)
