@@ -21,6 +21,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "stages"))
+from common.results import digest_metrics
+
 ROOT = Path(__file__).resolve().parent.parent
 METRICS, PLOTS = "reports/metrics/{}.json", "reports/plots/{}.json"
 
@@ -72,6 +75,7 @@ def imitate(folder, commit, changes, flips=0, shift=0.0, machine=()):
     for metrics, section in ((train, "train"), (evaluate, "evaluate")):
         made = metrics["provenance"][0]
         made["params"] = params[section]
+        made["metrics"] = digest_metrics({n: v for n, v in metrics.items() if n != "provenance"})
         for kind in ("reads", "writes"):
             for path in made[kind].keys() & files.keys():
                 made[kind][path] = md5(files[path].encode(), usedforsecurity=False).hexdigest()

@@ -38,8 +38,8 @@ from common.weights import pack_state
 X = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])  # (4, 2)
 Y = torch.tensor([0.0, 1.0, 1.0, 0.0])  # (4,)
 MAX_SNAPSHOTS = 100  # limits the height of the figure
-# Losses of stalled runs: two points correct and ŷ = ½ for the other two; one point correct and the
-# same ŷ (⅔ or ⅓) for the other three.
+# Losses of stalled runs: ŷ = y at two points and ½ at the other two; ŷ = y at one point and the
+# same ŷ (⅔ or ⅓) at the other three.
 LEVELS = 2 * log(2), 3 * log(3) - 2 * log(2)
 
 

@@ -81,13 +81,27 @@ def test_an_integer_parameter_equals_the_same_float(results):
     check(SECTIONS)
 
 
+@pytest.mark.parametrize("edit", [{"val_acc": 1.0}, {"note": 1}, {"splits": []}])
+def test_edited_metrics_are_refused(edit, results, capsys):
+    metrics = read_metrics("train") | edit
+    Path("reports/metrics/train.json").write_text(json.dumps(metrics))
+    assert run_stage("evaluate") == 1
+    reason = "its metrics are not those that cnn_train wrote"
+    assert f"train.json: damaged: {reason}; delete it" in capsys.readouterr().err
+
+
+def test_the_layout_of_a_metrics_file_does_not_matter(results):
+    Path("reports/metrics/train.json").write_text(json.dumps(read_metrics("train")))
+    check(["train"])
+
+
 @pytest.mark.parametrize(
     "metrics",
     [{}, None, 1, []]
     + [{"provenance": value} for value in (None, 1, [], [{}], [1], [{"stage": "cnn_train"}])]
     + [
-        {"provenance": [{"stage": "cnn_train", "params": {}, "reads": {}, "writes": {}} | change]}
-        for change in ({"params": None}, {"reads": []}, {"writes": "x"})
+        {"provenance": [{"stage": "", "params": {}, "reads": {}, "writes": {}} | change]}
+        for change in ({}, {"params": None}, {"reads": []}, {"writes": "x"})
     ],
 )
 def test_metrics_without_valid_provenance_are_refused(metrics, results, capsys):

@@ -1,9 +1,9 @@
 """Metrics of a stage and their provenance.
 
 reports/metrics/SECTION.json holds headline metrics as numbers, and details as lists, which DVC does
-not display. `provenance` holds the stage, its parameters, and the MD5 of each file under data/ and
-reports/ that it read or wrote. dvc.lock is no proof: `dvc commit`, `dvc exp save` and frozen stages
-can record parameters that did not produce the results.
+not display. `provenance` holds the stage, its parameters, an MD5 of its metrics and of each other
+file under data/ and reports/ that it read or wrote. dvc.lock is no proof: `dvc commit`,
+`dvc exp save` and frozen stages can record parameters that did not produce the results.
 """
 
 import hashlib
@@ -33,8 +33,15 @@ def write_metrics(section, metrics, provenance=None):
     for name, value in flatten(rounded):
         if isinstance(value, float) and not math.isfinite(value):
             raise ParameterError(section, f"the metric {name} is {value}; try smaller parameters")
-    content = rounded | ({"provenance": [provenance]} if provenance else {})
-    write_bytes(metrics_path(section), (json.dumps(content, indent=2) + "\n").encode())
+    if provenance:
+        rounded["provenance"] = [provenance | {"metrics": digest_metrics(rounded)}]
+    write_bytes(metrics_path(section), (json.dumps(rounded, indent=2) + "\n").encode())
+
+
+def digest_metrics(metrics):
+    """The MD5 of metrics without provenance; it does not depend on the layout of the file."""
+    text = json.dumps(metrics, sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def read_metrics(section, read=Path.read_bytes):
@@ -62,13 +69,17 @@ def check(sections, read=Path.read_bytes, digest=md5_of):
     for section in sections:
         path = metrics_path(section)
         try:
-            (made,) = read_metrics(section, read)["provenance"]
+            metrics = read_metrics(section, read)
+            (made,) = metrics.pop("provenance")
             stage, reads, writes = made["stage"], made["reads"], made["writes"]
             then, files = dict(flatten(made["params"])), [*(reads | writes).items()]
+            intact = made["metrics"] == digest_metrics(metrics)
         except FileNotFoundError:
             continue
-        except (LookupError, TypeError, ValueError):
+        except (AttributeError, LookupError, TypeError, ValueError):
             raise DamagedFileError(path, "it has no valid provenance") from None
+        if not intact:
+            raise DamagedFileError(path, f"its metrics are not those that {stage} wrote")
         rerun = f"run `dvc repro --force --single-item {stage}`"
         now = dict(flatten(select(params, section)))
         for name in [*now, *(then.keys() - now.keys())]:
