@@ -276,11 +276,12 @@ def test_uncommitted_edits_are_refused(committed):
     assert refused.stderr.startswith("params.yaml: edited since the last commit")
 
 
-def test_a_damaged_table_is_reported_before_any_run(committed):
-    (committed / "reports/seeds.json").write_text("<<<<<<< ours")
+@pytest.mark.parametrize("text", ["<<<<<<< ours", "null", "[1]", '{"a": 1}', '{"a": {}}'])
+def test_a_damaged_table_is_reported_before_any_run(committed, text):
+    (committed / "reports/seeds.json").write_text(text)
     refused = seeds(committed, "2")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("reports/seeds.json: not JSON")
+    assert refused.stderr == ("reports/seeds.json: damaged: run `git restore reports/seeds.json`\n")
 
 
 def test_an_invalid_override_starts_no_run(committed):

@@ -51,11 +51,11 @@ def environment():
 def clone_steps(source, clone, subfolder, commit, cache, options=()):
     """Commands that clone a commit and set the project's cache: (folder, program, argument ...).
 
-    The cache's path is relative to .dvc, because DVC cannot write the names of the folders above if
-    they have non-ASCII characters.
+    The cache's path is relative to the project, because DVC cannot write the names of the folders
+    above if they have non-ASCII characters.
     """
     project = Path(clone, subfolder)
-    relative = os.path.relpath(*map(os.path.realpath, (cache["cache.dir"], project / ".dvc")))
+    relative = os.path.relpath(*map(os.path.realpath, (cache["cache.dir"], project)))
     yield ".", *CLONE, *options, source, clone
     yield clone, "git", "checkout", "--quiet", "--detach", commit
     for option in (cache | {"cache.dir": relative}).items():

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from operator import itemgetter
 from pathlib import Path
 
 from internals.experiments import SAME, params_of
@@ -10,14 +11,18 @@ from internals.git import RunError
 from common.files import write_bytes
 
 SEEDS = Path("reports/seeds.json")
+USED = itemgetter("commit", "seeds", "errors")
 
 
 def read_seeds():
     """The entries by setting; {} if there is no file, RunError if it is damaged."""
     try:
-        return json.loads(SEEDS.read_text()) if SEEDS.exists() else {}
-    except ValueError as error:
-        raise RunError(f"{SEEDS}: not JSON: {error}") from None
+        entries = json.loads(SEEDS.read_text()) if SEEDS.exists() else {}
+        for entry in entries.values():
+            USED(entry)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise RunError(f"{SEEDS}: damaged: run `git restore {SEEDS}`") from None
+    return entries
 
 
 def write_seeds(entries):

@@ -18,7 +18,7 @@ function drawLine(pen, from, to, width) {
   const pen = board.getContext("2d", { willReadFrequently: true });
   const size = board.width;
   const bars = [...document.querySelectorAll("#bars li")];
-  /** The test image on the pad. The first stroke replaces an example, but draws over an error. */
+  /** The test image on the pad. The first stroke of the pen replaces an example, but draws over an error. */
   let shown = { image: null, example: false };
 
   const percent = (share) => `${(100 * share).toFixed(1)}%`;
@@ -101,7 +101,8 @@ function drawLine(pen, from, to, width) {
   };
   board.addEventListener("pointerdown", (event) => {
     if (event.button || last) return;
-    if (shown.example) clear();
+    if (shown.example && !eraser.checked) clear();
+    shown.example = false;
     hint.textContent = "";
     board.setPointerCapture(event.pointerId);
     pointer = event.pointerId;
@@ -111,7 +112,7 @@ function drawLine(pen, from, to, width) {
   board.addEventListener("pointermove", (event) => {
     if (last && event.pointerId === pointer) (event.getCoalescedEvents?.() ?? [event]).forEach(draw);
   });
-  for (const name of ["pointerup", "pointercancel"]) {
+  for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
     board.addEventListener(name, (event) => event.pointerId === pointer && (last = null));
   }
 
