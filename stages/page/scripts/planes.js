@@ -101,9 +101,11 @@ function drawPlane(canvas, { low, high, logit, points, axes }) {
     pen.fillText(text, x, y);
   };
   const labels = []; // each above or below its point, wherever it fits
-  places.forEach(([px, py], k) => {
-    const near = places.map(([x, y]) => Math.hypot(x - px, y - py) < 22);
-    if (near.indexOf(true) < k) return; // shares the label of a point at the same position
+  const neighbours = places.map(([px, py]) => places.map(([x, y]) => Math.hypot(x - px, y - py) < 22));
+  const long = (k) => neighbours[k].filter(Boolean).length;
+  for (const k of [...places.keys()].toSorted((a, b) => long(b) - long(a))) {
+    const [[px, py], near] = [places[k], neighbours[k]];
+    if (near.indexOf(true) < k) continue; // shares the label of a point at the same position
     const text = XOR_INPUTS.filter((_, other) => near[other]).map(([a, b]) => `(${a}, ${b})`).join(" ");
     const half = pen.measureText(text).width / 2;
     const x = Math.min(left + side - half - 4, Math.max(left + half + 4, px));
@@ -113,7 +115,7 @@ function drawPlane(canvas, { low, high, logit, points, axes }) {
     const y = [-18, 18, -34, 34].map((shift) => py + shift).find(isFree) ?? py - 18;
     labels.push({ x, y, half });
     write(text, x, y, "center", true);
-  });
+  }
   const ticks = niceTicks(low, high, 3);
   const between = (ticks[0] + ticks[1]) / 2;
   for (const tick of ticks) {
