@@ -105,9 +105,7 @@ def main(
         changed=[*facts.list_changes(params, defaults)],
         metrics=metrics,
         neuron=facts.describe_neuron(fields),
-        stalled=facts.find_stalled(
-            perceptron["final_losses"], perceptron["solved"], metrics["xor"]["levels"]
-        ),
+        stalled=facts.find_stalled(perceptron, metrics["xor"]["levels"]),
         layers=layers,
         classes=classes,
         examples=examples,

@@ -30,7 +30,8 @@ def test_a_difference_in_errors_computed_by_hand():
     base, other = error_mask(1, 2, 3, 4, 50), error_mask(50, 60)
     difference, (low, high), p = compare_errors(base, other)
     assert difference == -3
-    assert low < -3 < 0 < high
+    middle, half = -3 / 1002, 1.959964 * np.sqrt((7 / 1002 - (3 / 1002) ** 2) / 1002)
+    assert (low, high) == pytest.approx((1000 * (middle - half), 1000 * (middle + half)))
     assert p == pytest.approx(2 * (5 + 1) / 2**5)  # two-sided: 0 or 1 heads of 5 fair coins
 
 

@@ -317,11 +317,11 @@ def test_help_has_a_section_only_if_it_is_set(results):
 
 
 def test_the_first_unsolved_start_near_each_level_is_found():
-    losses, solved = (
-        np.array([1.4, 0.1, 1.4, 1.9, 1.38]),
-        np.array([True, True, False, False, False]),
-    )
-    assert facts.find_stalled(losses, solved, [1.386, 1.91, 2.5]) == [3, 4, None]
+    study = {
+        "final_losses": np.array([1.4, 0.1, 1.4, 1.9, 1.38]),
+        "solved": np.array([True, True, False, False, False]),
+    }
+    assert facts.find_stalled(study, [1.386, 1.91, 2.5]) == [3, 4, None]
 
 
 def test_the_page_quotes_the_code_of_the_stages(results):

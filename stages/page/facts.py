@@ -72,9 +72,10 @@ def describe_neuron(fields):
     }
 
 
-def find_stalled(final_losses, solved, levels):
+def find_stalled(study, levels):
     """The number (from 1) of the first unsolved start near each level, or None."""
-    near = [~solved & (abs(final_losses - level) < 0.05) for level in levels]
+    losses, solved = study["final_losses"], study["solved"]
+    near = [~solved & (abs(losses - level) < 0.05) for level in levels]
     return [int(found.argmax()) + 1 if found.any() else None for found in near]
 
 

@@ -46,10 +46,11 @@ def seed_deviations(commit):
     """The standard deviation of test errors between seeds, per entry of a commit with the same data
     set, as text or None.
     """
+    data = params_of(commit).get("data")
     described = [
         f"{statistics.stdev(entry['errors']):.1f} for {name} (n = {entry['seeds']}, "
         f"commit {entry['commit'][:7]})"
         for name, entry in read_seeds().items()
-        if params_of(entry["commit"]).get("data") == params_of(commit).get("data")
+        if params_of(entry["commit"]).get("data") == data
     ]
     return f"{', '.join(described)}, {SEEDS}" if described else None

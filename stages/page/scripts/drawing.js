@@ -112,9 +112,7 @@ function drawLine(pen, from, to, width) {
   board.addEventListener("pointermove", (event) => {
     if (last && event.pointerId === pointer) (event.getCoalescedEvents?.() ?? [event]).forEach(draw);
   });
-  for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
-    board.addEventListener(name, (event) => event.pointerId === pointer && (last = null));
-  }
+  board.addEventListener("lostpointercapture", (event) => event.pointerId === pointer && (last = null));
 
   const startDrawing = () => {
     clear();
