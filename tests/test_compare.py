@@ -82,7 +82,7 @@ def repository(computed, tmp_path_factory):
         folder,
         {
             "worse": {"changes": worse, "flips": 40, "shift": -0.2},
-            "same": {"changes": {"evaluate.calibration_bins": 9}},
+            "same": {"changes": {"evaluate.calibration_bins": 9, "plots.dpi": 90}},
             MARKUP: {"changes": {"train.schedule": "cosine"}, "flips": 10, "shift": -0.1},
         },
     )

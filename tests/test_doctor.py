@@ -68,6 +68,7 @@ def test_head_returns_to_its_branch_after_a_killed_experiment(repository, experi
     report = doctor(repository)
     assert report.returncode == 1
     assert report.stdout.startswith("HEAD is detached, should be on ")
+    assert report.stdout.endswith("; try make doctor FIX=1\n")
     assert doctor(repository, "--fix").stdout.splitlines()[0].endswith(": fixed")
     assert git(repository, "symbolic-ref", "HEAD") == branch
     assert git(repository, "rev-parse", "HEAD") == tip
@@ -81,6 +82,7 @@ def test_a_damaged_dvc_lock_is_reported(repository, text):
     report = doctor(repository)
     assert report.returncode == 1
     assert report.stdout.startswith("dvc.lock: damaged: ")
+    assert report.stdout.endswith("problems: 1\n")  # no hint, because nothing can be fixed
     assert report.stderr == ""
 
 

@@ -56,7 +56,7 @@ def results():
 
 
 def examine(find, fix):
-    """Print the findings of a check and fix them if requested; return the number left."""
+    """Print the findings of a check and fix them if requested; return those left with their fix."""
     found = left = dict(find())
     if fix and found:
         for action in filter(None, found.values()):
@@ -66,7 +66,7 @@ def examine(find, fix):
     for line, action in found.items():
         end = "" if not (fix and action) else ": could not be fixed" if line in left else ": fixed"
         print(f"{line}{end}")
-    return len(left)
+    return left
 
 
 def main(fix):
@@ -76,9 +76,12 @@ def main(fix):
         sys.exit("\n".join([*busy, "wait for these processes or stop them"]))
     note_stash()
     checks = (git_locks, head, references, dvc_locks, copies, partial_files, results)
-    left = sum(examine(find, fix) for find in (*checks, cache, run_cache))
+    left = {}
+    for find in (*checks, cache, run_cache):
+        left |= examine(find, fix)
     if left and not fix:
-        print(f"problems: {left}; try make doctor FIX=1")
+        hint = "; try make doctor FIX=1" if any(left.values()) else ""
+        print(f"problems: {len(left)}{hint}")
     elif not left:
         print("no problems found" if not fix else "no problems left")
     sys.exit(1 if left else 0)

@@ -3,7 +3,8 @@
 make why   prints one line per stage in the order of `dvc repro`, with the duration of its last run
 
 A stage is restored from the cache if the cache has its results for the current inputs, and no
-earlier step changes these inputs. Stages that read outputs of an outdated stage may rerun.
+earlier step changes these inputs; missing inputs that an earlier step restores are unchanged.
+Stages that read outputs of an outdated stage may rerun.
 """
 
 import json
@@ -66,7 +67,7 @@ def is_cached(stage, changed):
             out.hash_info = type(out.hash_info)()
     try:
         stage.repo.stage_cache.restore(stage, dry=True)
-    except (RunCacheNotFoundError, FileNotFoundError):  # or an input is still to be restored
+    except RunCacheNotFoundError:
         return False
     return True
 
@@ -83,6 +84,8 @@ def judge(stage, steps, status):
             settled = False
             if step.verdict != RESTORED or out.hash_info != dep.hash_info:
                 awaited.append(step.stage.addressing)
+            else:  # DVC shall take it for restored
+                dep.get_hash, dep.changed = (lambda dep=dep: dep.hash_info), (lambda: False)
         change = None if made else changes.get("changed deps", {}).get(str(dep))
         if isinstance(change, dict):
             missing += [f"{n} is missing" for n in dep.params if change.get(n) == "deleted"]
@@ -108,7 +111,6 @@ def judge(stage, steps, status):
 
 def plan(repo):
     """The steps of `dvc repro` in its order."""
-    logging.getLogger("dvc").addHandler(logging.NullHandler())  # drop warnings
     status, graph, steps = repo.status(check_updates=False), get_active_graph(repo.index.graph), {}
     for stage in plan_repro(graph, repo.stage.collect("dvc.yaml")):
         read = [steps[other] for other in graph[stage]]
@@ -156,6 +158,7 @@ def changed_torch():
 
 
 def main():
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
     with Repo() as repo:
         steps = plan(repo)
     width = max((len(step.stage.addressing) for step in steps), default=0)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from internals.experiments import SEED, code_of, flat, metrics_of, params_of
+from internals.experiments import SECTIONS, SEED, code_of, flat, metrics_of, params_of
 from internals.git import content_of
 from internals.summary import compare_errors
 
@@ -14,7 +14,7 @@ from internals.summary import compare_errors
 class Result(NamedTuple):
     """Parameters, metrics and predictions of a revision."""
 
-    params: dict  # dotted name to value; code: its hash
+    params: dict  # of SECTIONS, dotted name to value; code: its hash
     metrics: dict
     history: list  # a dict per epoch
     actual: np.ndarray  # (n,) labels of the test images
@@ -27,7 +27,8 @@ def read_result(revision):
 
     predictions = rows("predictions")
     columns = (np.array([row[name] for row in predictions]) for name in ("actual", "predicted"))
-    params = flat(params_of(revision)) | {"code": code_of(revision)}
+    params = {s: values for s, values in params_of(revision).items() if s in SECTIONS}
+    params = flat(params) | {"code": code_of(revision)}
     return Result(params, metrics_of(revision), rows("history"), *columns)
 
 

@@ -11,6 +11,7 @@ from common.params import ParameterError, flatten, read_params
 from common.results import check, metrics_path
 
 METRICS = ("train", "evaluate")
+SECTIONS = ("data", *METRICS)  # of params.yaml; the others do not affect these metrics
 SEED = "train.seed"  # runs of a setting differ only in this parameter
 # Runs of one setting are comparable if these metrics are equal.
 SAME = ("images", "precision", "device", "threads", "torch")
@@ -56,7 +57,7 @@ def flat(params):
     return {n: json.dumps(v) if v in (None, [], {}) else v for n, v in flatten(params)}
 
 
-def find_problem(revision, sections=("data", *METRICS)):
+def find_problem(revision, sections=SECTIONS):
     """A one-line reason if a revision's results do not match its parameters, else None."""
 
     def digest(path):
