@@ -39,6 +39,8 @@ QUICK ?=
 FIX ?=
 # 1: `make schema` takes all defaults from params.yaml.
 DEFAULTS ?=
+# 1: `make lock` upgrades all packages.
+UPGRADE ?=
 
 # `make help` prints the ## comments, in the order of this file.
 .PHONY: help demo repro verify pdf why compare sweep seeds ci-report bench doctor format hooks test \
@@ -129,6 +131,6 @@ setup: ## build .venv from requirements.lock
 schema: $(READY) ## update params.schema.json: DEFAULTS=1 takes all defaults from params.yaml
 	$(ACTIVE) python tools/schema.py $(if $(filter 1,$(DEFAULTS)),--defaults)
 
-lock: $(READY) ## update requirements.lock from pyproject.toml
+lock: $(READY) ## update requirements.lock from pyproject.toml: UPGRADE=1 takes the newest versions
 	$(ACTIVE) uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
-		--extra sweep --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
+		--extra sweep --generate-hashes --no-annotate --no-header $(if $(filter 1,$(UPGRADE)),--upgrade) -o requirements.lock pyproject.toml

@@ -71,7 +71,8 @@ def read_idx(packed):
 def download(dataset):
     """Training images and labels, test images and labels, class names of a torchvision data set.
 
-    torchvision's MD5 list makes further checks of the format redundant.
+    The data set has ten classes; `resources` lists these four files. Their MD5s make further checks
+    of the format redundant.
     """
     # Imported here because it takes seconds and `digits` does not need it.
     from torchvision.datasets import KMNIST, MNIST, FashionMNIST
@@ -79,7 +80,7 @@ def download(dataset):
     source = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "kmnist": KMNIST}[dataset]
     mirrors = mirror_from_environment() + source.mirrors
     arrays = []
-    for name, md5 in source.resources:
+    for name, md5 in vars(source)["resources"]:  # not inherited: EMNIST has other files
         failures = []
         for mirror in mirrors:
             url = f"{mirror.rstrip('/')}/{name}"

@@ -119,6 +119,7 @@ def build_once(tmp_path_factory, worker_id):
         folder, record = shared / name, shared / f"{name}.json"
         with FileLock(shared / f"{name}.lock"):
             if not record.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process whose build failed
                 folder.mkdir()
                 record.write_text(json.dumps(build(folder)))
         return folder, json.loads(record.read_text())

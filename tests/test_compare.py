@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -12,9 +13,17 @@ from imitations import add_experiments, commit_results, imitate
 from repositories import commit, git
 from workspaces import ENV, ROOT
 
-from internals.comparison import Result, group_by_setting
+from internals.comparison import (
+    Result,
+    group_by_setting,
+    has_images_of,
+    read_result,
+    tabulate,
+)
 from internals.experiments import flat, reference_of
 from internals.summary import compare_errors
+
+from common.mnist import TEST
 
 MARKUP = "<img/src=x>&\"'"  # a valid name in Git
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
@@ -231,6 +240,16 @@ def test_the_standard_deviation_between_seeds_is_read_from_seeds_json(repository
     entry = f"2.0 for default (n = 3, commit {here['commit'][:7]})"
     line = f"Standard deviation of errors between seeds: {entry}, reports/seeds.json."
     assert line in done.stdout
+
+
+def test_predictions_of_other_images_with_the_same_labels_are_not_compared(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    base = read_result(git(repository, "rev-parse", "HEAD"))
+    other = base._replace(metrics=deepcopy(base.metrics))
+    assert has_images_of(base, other)
+    other.metrics["provenance"][0]["reads"][TEST] = "0" * 32
+    table = tabulate({"this commit": base, "other": other}, "this commit", {})
+    assert [*table["95% interval"].fillna("")] == ["", "other test images"]
 
 
 def test_a_run_with_another_precision_is_reported(repository):

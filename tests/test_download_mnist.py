@@ -2,11 +2,13 @@
 
 import gzip
 import hashlib
+import inspect
 import re
 import threading
 import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from torchvision.datasets import MNIST
 
 import download_mnist
 from common.files import read_arrays
+from common.mnist import TITLES
 
 NAMES = [name for name, _ in MNIST.resources]
 pack = partial(gzip.compress, mtime=0)  # without a time stamp, so test ids are stable
@@ -230,3 +233,8 @@ def test_the_digits_need_no_network_and_a_fifth_of_each_class_is_held_out(worksp
 @given(arrays_of.arrays(np.uint8, arrays_of.array_shapes(max_dims=3)))
 def test_reading_an_idx_file_returns_the_written_array(array):
     np.testing.assert_array_equal(download_mnist.read_idx(idx(array)), array)
+
+
+def test_every_data_set_has_a_title():
+    (dataset,) = inspect.signature(download_mnist.main).parameters.values()
+    assert {*get_args(dataset.annotation)} == {*TITLES}

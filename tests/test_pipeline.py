@@ -2,15 +2,21 @@
 
 import ast
 import inspect
+import os
 import re
 import shutil
 import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import yaml
 from repositories import copy_of, dvc, tracked_bytes
-from workspaces import ENV, INPUTS, ROOT
+from workspaces import ENV, INPUTS, ROOT, small_params
+
+from common.params import validate
+from common.stage import list_paths
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
@@ -53,10 +59,6 @@ def section_of(stage):
     return section
 
 
-def path_of(output):
-    return output if isinstance(output, str) else next(iter(output))
-
-
 def test_each_script_is_a_stage():
     scripts = {path.stem for path in (ROOT / "stages").glob("*.py")}
     assert scripts == {*STAGES}
@@ -87,6 +89,31 @@ def test_a_stage_depends_on_the_parameters_of_its_main(stage):
     assert all(p.default is inspect.Parameter.empty for p in parameters.values())
 
 
+@pytest.fixture
+def opened():
+    """The files that this process opens for reading, in order."""
+    record, recording = [], True
+
+    def hook(event, arguments):
+        if recording and event == "open" and "r" in (arguments[1] or ""):
+            record.append(arguments[0])
+
+    sys.addaudithook(hook)
+    yield record
+    recording = False  # a hook cannot be removed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_only_declared_files(stage, results, opened):
+    main = import_module(stage).main
+    main(**validate(main, small_params()[section_of(stage)]))
+    read = {Path(os.path.relpath(path)) for path in opened if not isinstance(path, int)}
+    inputs = {path for path in read if path.parts[0] in ("data", "reports")}
+    declared = {Path(dep) for dep in STAGES[stage]["deps"]}
+    assert [path for path in inputs if not declared & {path, *path.parents}] == []
+    assert inputs or not any(path.parts[0] == "data" for path in declared)
+
+
 def test_every_parameter_belongs_to_a_stage_and_has_a_comment():
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     assert {*yaml.safe_load(text)} == {section_of(stage) for stage in STAGES}
@@ -94,12 +121,8 @@ def test_every_parameter_belongs_to_a_stage_and_has_a_comment():
 
 
 def test_stages_and_plots_read_files_that_a_stage_writes():
-    outputs = {
-        path_of(output)
-        for stage in STAGES.values()
-        for kind in ("outs", "metrics", "plots")
-        for output in stage.get(kind, [])
-    }
+    kinds = "outs", "metrics", "plots"
+    outputs = {str(path) for stage in STAGES.values() for path in list_paths(stage, *kinds)}
     read = {dep for stage in STAGES.values() for dep in stage["deps"]}
     assert {path for path in read if not path.startswith("stages/")} <= outputs | {*INPUTS}
     drawn = {path for plot in PIPELINE["plots"] for path in next(iter(plot.values()))["y"]}

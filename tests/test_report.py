@@ -156,7 +156,8 @@ def test_the_page_names_the_data_set_and_its_hashes(results):
 
 def test_changed_parameters_are_listed_with_the_command(results):
     _, text = make()
-    assert "train.epochs 2 10" in text
+    default = facts.read_defaults()["train"]["epochs"]
+    assert f"train.epochs 2 {default}" in text
     assert "-S train.epochs=2" in text
     assert "plots.elevation" not in text
 

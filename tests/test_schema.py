@@ -1,6 +1,7 @@
 """params.yaml, dvc.yaml and dvc.lock match their schemas; params.schema.json matches the stages."""
 
 import json
+import re
 from copy import deepcopy
 from importlib import import_module
 
@@ -49,7 +50,7 @@ def test_params_yaml_and_the_defaults_are_valid():
 
 def test_editing_params_yaml_changes_no_existing_default(tmp_path, monkeypatch):
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    edited = text.replace("shift: 2 ", "shift: 3 ").replace("batch_size: 128", "batch_size: 100")
+    edited = re.sub(r"(\bshift:) \d+", r"\1 3", re.sub(r"(batch_size:) \d+", r"\1 100", text))
     monkeypatch.setattr(schema, "PARAMS", tmp_path / "params.yaml")
     schema.PARAMS.write_text(edited, encoding="utf-8")
     assert schema.generate(DEFAULTS) == SCHEMA

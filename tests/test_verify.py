@@ -11,8 +11,10 @@ from workspaces import ENV, ROOT
 
 sys.path.append(str(ROOT / "tools"))
 from internals.differences import Results, name_values, summarize, tabulate
+from internals.tolerances import rule_of
 
-from verify import SECTIONS
+from common.results import read_metrics, write_metrics
+from verify import sections_of
 
 MUTATIONS = [
     ("download_mnist", "download_mnist.py", "random_state=0", "random_state=1", "MD5 of data/mn"),
@@ -53,8 +55,12 @@ def project(repository):
         path.write_bytes(content)
 
 
-def read_results(sections=SECTIONS):
-    return Results(sections, lambda path: Path(path).read_bytes())
+def read(path):
+    return Path(path).read_bytes()
+
+
+def read_results(without=None):
+    return Results([section for section in sections_of(read) if section != without], read)
 
 
 def run(*stages, **environment):
@@ -109,7 +115,7 @@ def test_results_on_imported_images_are_compared_without_data_metrics(project):
         done = subprocess.run(command, env=ENV, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("reproduced: ")
-        images = read_results([s for s in SECTIONS if s != "data"]).images
+        images = read_results(without="data").images
         assert images.keys() == {"data/mnist/train.npz", "data/mnist/test.npz"}
     finally:
         git(project, "reset", "--quiet", "--hard", "HEAD^")
@@ -154,6 +160,28 @@ def test_make_repro_reports_the_comparison_with_the_last_commit_in_one_line(proj
     assert stale.stderr.startswith("reports/metrics/xor.json: stale: computed with xor.lr 0.1")
     run("xor_train", "plots")
     assert "different parameters in xor" in verify("--here").stdout
+
+
+def test_metrics_of_all_stages_are_compared(project):
+    assert {*read_results().made} == {path.stem for path in Path("reports/metrics").iterdir()}
+    assert all(rule_of(name) for name in read_results().values)
+
+
+def test_a_new_metric_is_reported_and_needs_a_tolerance(project):
+    def verify():
+        command = [sys.executable, ROOT / "tools/verify.py", "--here"]
+        return subprocess.run(command, env=ENV, capture_output=True, text=True)
+
+    (made,) = read_metrics("plots")["provenance"]
+    write_metrics("plots", {"figures": 11}, made)
+    reproduced, new = verify().stdout.splitlines()
+    assert reproduced.startswith("reproduced: ")
+    assert new == "not in the last commit: plots.figures"
+    git(project, "commit", "--quiet", "--all", "--message", "a metric")
+    try:
+        assert verify().stderr.startswith("plots.figures: no tolerance; ")
+    finally:
+        git(project, "reset", "--quiet", "--hard", "HEAD^")
 
 
 @pytest.mark.full

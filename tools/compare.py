@@ -25,7 +25,10 @@ def choose(names, commit):
     revisions = {BASE: commit} | experiments_of(commit)
     if unknown := [name for name in names if name not in revisions]:
         existing = ", ".join(name for name in revisions if name != BASE) or "none"
-        raise RunError(f"{unknown[0]}: no such experiment of this commit; existing: {existing}")
+        hint = f"for those of other commits: dvc metrics diff HEAD {unknown[0]}"
+        raise RunError(
+            f"{unknown[0]}: no such experiment of this commit; existing: {existing}; {hint}"
+        )
     chosen = {n: r for n, r in revisions.items() if not names or n in (BASE, *names)}
     for name, revision in [*chosen.items()]:
         if problem := find_problem(revision):

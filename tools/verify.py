@@ -14,25 +14,36 @@ import time
 from functools import partial
 from pathlib import Path
 
+import yaml
+
 from internals.clone import COPIES, absolute_mirror, cache_settings, clone_steps, environment
 from internals.differences import Results, summarize, tabulate
 from internals.experiments import find_problem
 from internals.git import RunError, commit_of, content_of, current_commit, exit_on_user_error, git
 
 from common.params import ParameterError
-from common.results import check
+from common.results import METRICS, check
+from common.stage import list_paths
 
-SECTIONS = ("data", "surfaces", "xor", "train", "evaluate", "plots")
 QUICK = {"surfaces": "surfaces", "xor": "xor_train"}  # section: stage
 PAGE = "reports/index.html"
 
 
-def read_committed(sections, commit):
+def sections_of(read):
+    """The sections whose stages write metrics, from the dvc.yaml that read(path) returns."""
+    stages = yaml.safe_load(read("dvc.yaml"))["stages"].values()
+    paths = (path for stage in stages for path in list_paths(stage, "metrics"))
+    return [path.stem for path in paths if path.parent == METRICS]
+
+
+def read_committed(commit, sections=None):
     """The results of a commit; RunError if they do not match its parameters."""
+    read = partial(content_of, commit)
+    sections = sections or sections_of(read)
     if problem := find_problem(commit, sections):
         reason = f"the last commit has no valid results ({problem})"
         raise RunError(f"{reason}: run dvc repro and commit")
-    return Results(sections, partial(content_of, commit))
+    return Results(sections, read)
 
 
 def reproduce(commit, folder, stages):
@@ -57,7 +68,7 @@ def reproduce(commit, folder, stages):
 
 def verify(quick):
     started, commit = time.monotonic(), current_commit()
-    committed = read_committed(QUICK if quick else SECTIONS, commit)
+    committed = read_committed(commit, QUICK if quick else None)
     COPIES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=COPIES.resolve()) as folder:
         clone = reproduce(commit, folder, QUICK.values() if quick else ())
@@ -85,13 +96,17 @@ def compare_here():
 
     Results of different parameters are not compared.
     """
+
+    def read(path):
+        return Path(path).read_bytes()
+
+    sections = sections_of(read)
     try:
-        check(SECTIONS)
+        check(sections)
     except (OSError, ParameterError) as error:
         raise RunError(str(error)) from None
     try:
-        committed = read_committed(SECTIONS, current_commit())
-        here = Results(committed.made, lambda path: Path(path).read_bytes())
+        committed, here = read_committed(current_commit()), Results(sections, read)
     except (FileNotFoundError, RunError) as error:
         print(f"not compared: {error}")
         return
@@ -104,7 +119,11 @@ def compare_here():
             f"computed in {here.machine['precision']} on {here.machine['device']}"
         )
     else:
-        print(summarize(tabulate(committed, here), here.machine)[0])
+        table = tabulate(committed, here)
+        new = table["committed"].isna()
+        print(summarize(table[~new], here.machine)[0])
+        if new.any():
+            print(f"not in the last commit: {', '.join(table['metric'][new])}")
 
 
 if __name__ == "__main__":

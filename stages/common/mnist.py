@@ -21,4 +21,5 @@ def read_images(path):
 
 def read_names(arrays):
     """The data set's display name and the names of its ten classes."""
-    return TITLES[str(arrays["dataset"])], arrays["classes"].tolist()
+    name = str(arrays["dataset"])
+    return TITLES.get(name, name), arrays["classes"].tolist()

@@ -56,11 +56,16 @@ def refuse_links():
             stop(1, f"{path}: {reason} dvc cache dir /its/path && dvc config cache.type symlink")
 
 
+def list_paths(entry, *kinds):
+    """The paths in some lists of a stage's entry in dvc.yaml."""
+    items = (item for kind in kinds for item in entry.get(kind, []))
+    return [Path(next(iter(item)) if isinstance(item, dict) else item) for item in items]
+
+
 def list_files(stage, *kinds):
     """Paths under data/ and reports/ that dvc.yaml lists for a stage, folders expanded."""
     entry = yaml.safe_load(Path("dvc.yaml").read_bytes())["stages"].get(stage, {})
-    items = (item for kind in kinds for item in entry.get(kind, []))
-    for path in (Path(next(iter(item)) if isinstance(item, dict) else item) for item in items):
+    for path in list_paths(entry, *kinds):
         if path.parts[0] in ("data", "reports"):
             yield from sorted(path.glob("[!.]*")) if path.is_dir() else [path]
 

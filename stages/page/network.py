@@ -36,6 +36,8 @@ def pack_weights(state):
     """
     shapes, arrays = {}, []
     for layer, weight, bias in fold_batch_norm(state):
+        if layer.startswith("conv"):
+            assert len(weight) % 4 == 0  # network.js computes four channels at once
         shapes[layer] = [*weight.shape]
         arrays += [weight.ravel(), bias]
     packed = np.concatenate(arrays).astype("<f2")

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from repositories import copy_of, doctor, dvc, tracked_bytes
-from test_pipeline import STAGES, cached, path_of, ran
+from test_pipeline import STAGES, cached, ran
 from workspaces import run_stage
 
-CACHED_OUTPUTS = [path_of(output) for stage in STAGES.values() for output in stage.get("outs", [])]
+from common.stage import list_paths
+
+CACHED_OUTPUTS = [str(path) for stage in STAGES.values() for path in list_paths(stage, "outs")]
 
 
 @pytest.fixture

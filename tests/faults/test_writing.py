@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_pipeline import STAGES, path_of
+from test_pipeline import STAGES
 from workspaces import ROOT, outputs, run_stage, small_params
 
 import report
+from common.stage import list_paths
 from training.history import CURVES, HISTORY
 
 
 def outputs_of(stage):
-    kinds = (STAGES[stage].get(kind, []) for kind in ("plots", "outs", "metrics"))
-    return [path_of(output) for outputs in kinds for output in outputs]
+    return [str(path) for path in list_paths(STAGES[stage], "plots", "outs", "metrics")]
 
 
 ALL = [(stage, k, output) for stage in STAGES for k, output in enumerate(outputs_of(stage))]

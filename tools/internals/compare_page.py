@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jinja2 import FileSystemLoader
 
-from internals.comparison import as_text, varying
+from internals.comparison import as_text, has_images_of, varying
 
 from common.files import read_arrays, write_bytes
 from common.mnist import TEST
@@ -26,7 +26,7 @@ def list_disagreements(results, base):
     results on other test images.
     """
     first = results[base]
-    same = [np.array_equal(result.actual, first.actual) for result in results.values()]
+    same = [has_images_of(first, result) for result in results.values()]
     matrix = np.array([r.predicted for r, s in zip(results.values(), same, strict=True) if s])
     others = (matrix != first.predicted).sum(axis=0)
     order = np.argsort(-np.minimum(others, len(matrix) - others), kind="stable")

@@ -10,6 +10,8 @@ from internals.experiments import SECTIONS, SEED, code_of, flat, metrics_of, par
 from internals.git import content_of
 from internals.summary import compare_errors
 
+from common.mnist import TEST
+
 
 class Result(NamedTuple):
     """Parameters, metrics and predictions of a revision."""
@@ -30,6 +32,12 @@ def read_result(revision):
     params = {s: values for s, values in params_of(revision).items() if s in SECTIONS}
     params = flat(params) | {"code": code_of(revision)}
     return Result(params, metrics_of(revision), rows("history"), *columns)
+
+
+def has_images_of(base, result):
+    """Whether two results are predictions of the same test images."""
+    images, others = (r.metrics["provenance"][0]["reads"].get(TEST) for r in (base, result))
+    return images == others and np.array_equal(base.actual, result.actual)
 
 
 def varying(results):
@@ -80,7 +88,7 @@ def tabulate(results, base, settings):
         row |= {"loss": metrics["loss"], "errors": metrics["errors"]}
         row |= {"difference": None, "95% interval": None, "p": None}
         row |= {n.removeprefix("train."): result.params.get(n) for n in names}
-        if not np.array_equal(result.actual, results[base].actual):
+        if not has_images_of(results[base], result):
             row["95% interval"] = "other test images"
         elif name != base and name not in compared:
             wrong = (r.actual != r.predicted for r in (results[base], result))

@@ -82,8 +82,9 @@ def tabulate(committed, here):
         old, new = committed.values.get(name), here.values.get(name)
         tolerance, verdict = "", "missing"
         if None not in (old, new):
-            # With the same network and images, only rounding differs.
-            rule = rounding if name.startswith("evaluate.") and same_network else rule_of(name)
+            rule = rule_of(name)
+            if name.startswith("evaluate.") and same_network:
+                rule = rounding  # nothing else differs
             tolerance = rule(old, committed.sample_size(name))
             close = abs(new - old) <= tolerance
             verdict = "identical" if new == old else "within" if close else "OUTSIDE"

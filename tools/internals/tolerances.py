@@ -6,6 +6,8 @@ Each rule maps the committed value and n, the number of images or random starts,
 import re
 from math import sqrt
 
+from internals.git import RunError
+
 Z = 1.96  # 95% interval
 
 
@@ -70,10 +72,14 @@ TOLERANCES = {
     r"evaluate\.ece": between_seeds(0.10),
     r"evaluate\.train_mode\.one class\.accuracy": between_seeds(0.03),
     r"evaluate\.errors": count,
-    r".*": proportion,
+    r"train\.(val_acc|splits\.\w+\.accuracy)|xor\.(xor_solved|interval\..*|levels\..*)": proportion,
+    r"evaluate\.(accuracy|interval\..*|train_mode\..*|recall\..*)": proportion,
 }
 
 
 def rule_of(name):
-    """The rule of a metric, SECTION.NAME."""
-    return next(rule for pattern, rule in TOLERANCES.items() if re.fullmatch(pattern, name))
+    """The rule of a metric, SECTION.NAME; RunError if it has none."""
+    for pattern, rule in TOLERANCES.items():
+        if re.fullmatch(pattern, name):
+            return rule
+    raise RunError(f"{name}: no tolerance; add one to TOLERANCES in tools/internals/tolerances.py")

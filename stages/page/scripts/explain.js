@@ -46,8 +46,9 @@ function explain(outputs, layer, channel, y, x) {
   const source = SOURCES[name];
   const { channels, size } = mapShape(source);
   const kind = name.slice(0, -1);
-  const side = { conv: 5, linear: size, pool: 2 }[kind];
-  const [top, left] = { conv: [y - 2, x - 2], linear: [0, 0], pool: [2 * y, 2 * x] }[kind];
+  const side = { conv: network[name]?.shape.at(-1), linear: size, pool: 2 }[kind];
+  const border = side >> 1;
+  const [top, left] = { conv: [y - border, x - border], linear: [0, 0], pool: [2 * y, 2 * x] }[kind];
   const used = kind === "pool" ? [channel] : [...Array(channels).keys()];
   const parts = used.map((from) => {
     const patch = cutPatch(outputs[source], size, from, top, left, side);
