@@ -65,7 +65,7 @@ def main(names):
         "Difference, interval and p (McNemar) compare two networks on the same test images, not "
         "two settings, because results also vary between seeds."
     ]
-    if deviations := seed_deviations(commit):
+    if deviations := seed_deviations(results[BASE].metrics["test_images"]):
         notes.append(f"Standard deviation of errors between seeds: {deviations}.")
     print("", *notes, sep="\n")
     write_page(commit, results, BASE, table, settings, notes)

@@ -10,8 +10,6 @@ from internals.experiments import SECTIONS, SEED, code_of, flat, metrics_of, par
 from internals.git import content_of
 from internals.summary import compare_errors
 
-from common.mnist import TEST
-
 
 class Result(NamedTuple):
     """Parameters, metrics and predictions of a revision."""
@@ -36,7 +34,7 @@ def read_result(revision):
 
 def has_images_of(base, result):
     """Whether two results are predictions of the same test images."""
-    images, others = (r.metrics["provenance"][0]["reads"].get(TEST) for r in (base, result))
+    images, others = (r.metrics["test_images"] for r in (base, result))
     return images == others and np.array_equal(base.actual, result.actual)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from internals.git import RunError, content_of, git
 
+from common.mnist import TEST
 from common.params import ParameterError, flatten, read_params
 from common.results import check, metrics_path
 
@@ -14,7 +15,7 @@ METRICS = ("train", "evaluate")
 SECTIONS = ("data", *METRICS)  # of params.yaml; the others do not affect these metrics
 SEED = "train.seed"  # runs of a setting differ only in this parameter
 # Runs of one setting are comparable if these metrics are equal.
-SAME = ("images", "precision", "device", "threads", "torch")
+SAME = ("images", "test_images", "precision", "device", "threads", "torch")
 
 
 def name_of(overrides):
@@ -74,12 +75,15 @@ def find_problem(revision, sections=SECTIONS):
 
 
 def metrics_of(revision):
-    """Headline metrics, machine and number of training images of a revision: name to value."""
+    """Metrics and machine of a revision, the number of its training images and the MD5 of its test
+    images: name to value.
+    """
     metrics = {}
     for section in METRICS:
         metrics |= json.loads(content_of(revision, metrics_path(section)))
-    images = metrics["splits"][0]["images"]
-    return metrics | metrics["machine"][0] | {"images": images}
+    images = {"images": metrics["splits"][0]["images"]}
+    images["test_images"] = metrics["provenance"][0]["reads"].get(TEST)
+    return metrics | metrics["machine"][0] | images
 
 
 def find_results(runs, commit):

@@ -5,13 +5,13 @@ import statistics
 from operator import itemgetter
 from pathlib import Path
 
-from internals.experiments import SAME, params_of
+from internals.experiments import SAME
 from internals.git import RunError
 
 from common.files import write_bytes
 
 SEEDS = Path("reports/seeds.json")
-USED = itemgetter("commit", "seeds", "errors")
+USED = itemgetter("commit", "test_images", "seeds", "errors")
 
 
 def read_seeds():
@@ -42,15 +42,14 @@ def describe(commit, runs):
     )
 
 
-def seed_deviations(commit):
-    """The standard deviation of test errors between seeds, per entry of a commit with the same data
-    set, as text or None.
+def seed_deviations(test_images):
+    """Standard deviation of test errors between seeds, per entry with this MD5 of the test images:
+    text, or None.
     """
-    data = params_of(commit).get("data")
     described = [
         f"{statistics.stdev(entry['errors']):.1f} for {name} (n = {entry['seeds']}, "
         f"commit {entry['commit'][:7]})"
         for name, entry in read_seeds().items()
-        if params_of(entry["commit"]).get("data") == data
+        if entry["test_images"] == test_images
     ]
     return f"{', '.join(described)}, {SEEDS}" if described else None
