@@ -1,14 +1,22 @@
 """The page works in a browser on every screen, on paper, in dark mode, and without scripts."""
 
+import json
+import os
+import re
 import shutil
+import signal
 import subprocess
+import time
+from contextlib import suppress
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM
 from PIL import Image
 from pypdf import PdfReader
-from workspaces import ROOT
+from workspaces import ENV, ROOT
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
@@ -131,3 +139,47 @@ def test_firefox_classifies_the_example_and_draws_the_page(page_path, tmp_path):
         colours = image.convert("RGB").crop((700, 400, 1120, 720)).getcolors(1 << 18)
     accent = (0x00, 0x5F, 0x96)  # of the bar of the predicted class, in light mode
     assert sum(count for count, colour in colours if colour == accent) > 300
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("WebKitWebDriver") and shutil.which("xvfb-run")),
+    reason="webkit2gtk-driver or xvfb is not installed",
+)
+def test_webkit_classifies_the_example_and_draws_square_tables(page_path):
+    """WebKit is Safari's engine. Its driver speaks the W3C's WebDriver protocol."""
+
+    def call(path, **body):
+        data = json.dumps(body).encode()
+        with urlopen(f"http://127.0.0.1:{port}/session{path}", data, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+    port = "7055"
+    command = ["xvfb-run", "--auto-servernum", "WebKitWebDriver", f"--port={port}"]
+    environment = ENV | {"WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1"}  # it refuses root
+    driver = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        for _ in range(100):
+            with suppress(URLError), urlopen(f"http://127.0.0.1:{port}/status"):
+                break
+            time.sleep(0.1)
+        options = {"args": ["--automation"]}
+        session = call("", capabilities={"alwaysMatch": {"webkitgtk:browserOptions": options}})
+        here = f"/{session['sessionId']}"
+        call(f"{here}/url", url=page_path.as_uri())
+        script = """document.getElementById("maps").scrollIntoView();
+            return new Promise((resolve) => setTimeout(() => resolve({
+                title: document.getElementById("prediction").textContent,
+                cells: document.querySelectorAll(".values td").length,
+                sides: [...document.querySelectorAll(".values")].flatMap((table) => {
+                    const { width, height } = table.getBoundingClientRect();
+                    return [width, height, table.rows.length * table.rows[0].offsetHeight];
+                }),
+            }), 2000));"""
+        shown = call(f"{here}/execute/sync", script=script, args=[])
+    finally:
+        os.killpg(driver.pid, signal.SIGTERM)
+        driver.wait()
+    assert re.fullmatch(r"Prediction: (.+), labelled \1", shown["title"])
+    assert shown["cells"] == 50
+    assert max(shown["sides"]) - min(shown["sides"]) < 3
