@@ -65,6 +65,7 @@ def test_an_experiment_is_named_after_its_overrides():
         ["train.augment={shift: 1}", "train.augment.until=0.5"],
         ["+train.new=[1, 'two', {three: 3}]", "++train.lr=1", "+other.new=1"],
         ["~train.augment"],
+        ["train.lr=${xor.lr}"],
     ],
 )
 def test_overrides_give_the_same_parameters_as_dvc(overrides, tmp_path):
@@ -100,8 +101,10 @@ def test_lists_and_ranges_expand_to_every_combination(committed):
         ("train.optimizer=lion", r"^optimizer=lion: train.optimizer: 'lion' is not one of "),
         ("train.augment.shift=15", r"train.augment.shift: 15 is greater than the maximum of 14$"),
         ("train.epochs=2.0", r"^epochs=2.0: train.epochs: 2.0 is not of type 'integer'$"),
-        ("train.lrr=1", r"^train.lrr=1: no such parameter in params.yaml$"),
-        ("trian.lr=1", r"^trian.lr=1: no such parameter in params.yaml$"),
+        ("train.lrr=1", r"^Could not override 'train.lrr'. To append to your config use "),
+        ("trian.lr=1", r"^Could not override 'trian.lr'. To append to your config use "),
+        ("+train.lr=1", r"^Could not append to config. An item is already at 'train.lr'. "),
+        ("train.lr=${nope.x}", r"^Interpolation key 'nope.x' not found full_key: train.lr$"),
         ("+train.new=1", r"^new=1: train: Additional properties are not allowed"),
     ],
 )
