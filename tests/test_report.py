@@ -322,7 +322,8 @@ def test_the_first_unsolved_start_near_each_level_is_found():
         "final_losses": np.array([1.4, 0.1, 1.4, 1.9, 1.38]),
         "solved": np.array([True, True, False, False, False]),
     }
-    assert facts.find_stalled(study, [1.386, 1.91, 2.5]) == [3, 4, None]
+    levels = [{"loss": loss} for loss in (1.386, 1.91, 2.5)]
+    assert facts.find_stalled(study, levels) == [3, 4, None]
 
 
 def test_the_page_quotes_the_code_of_the_stages(results):

@@ -139,7 +139,7 @@ def test_results_without_validation_images_are_compared(project):
         each.values |= {f"train.splits.val.{name}": None for name in ("loss", "accuracy")}
     assert not summarize(tabulate(*results), results[0].machine)[1]
     val = {"split": "val", "images": 0, "loss": None, "accuracy": None}
-    assert dict(name_values({"splits": [val]})) == {"splits.val.images": 0}
+    assert name_values({"splits": [val]}) == {"splits.val.images": 0}
 
 
 @pytest.mark.slow

@@ -52,6 +52,18 @@ def read_metrics(section, read=Path.read_bytes):
         raise DamagedFileError(metrics_path(section), error) from None
 
 
+def by_name(value):
+    """Nested metrics with each list of named rows as a dict; the name is a row's first value, if
+    that is a string.
+    """
+    match value:
+        case dict():
+            return {name: by_name(member) for name, member in value.items()}
+        case [dict() as row, *_] if isinstance(next(iter(row.values())), str):
+            return {next(iter(row.values())): by_name(row) for row in value}
+    return value
+
+
 def md5_of(path):
     """The MD5 of a file, which dvc.lock uses, too."""
     with open(path, "rb") as file:

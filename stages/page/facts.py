@@ -9,23 +9,14 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from common.params import flatten
-from common.results import read_metrics
+from common.results import by_name, read_metrics
 from common.statistics import recall_by_class
 
 SECTIONS = ("surfaces", "xor", "train", "evaluate")  # metrics files quoted on the page
 
 
-def by_name(value):
-    """Nested metrics with each list of rows as a dict, keyed by the first value of a row."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return {next(iter(row.values())): by_name(row) for row in value}
-    if isinstance(value, dict):
-        return {name: by_name(member) for name, member in value.items()}
-    return value
-
-
 def read_results():
-    """Metrics by section; lists of rows become dicts, see by_name."""
+    """Metrics by section; lists of named rows become dicts."""
     results = {stage: by_name(read_metrics(stage)) for stage in SECTIONS}
     trained = results["train"]
     for name in ("machine", "provenance"):  # lists with one row
@@ -75,7 +66,7 @@ def describe_neuron(fields):
 def find_stalled(study, levels):
     """The number (from 1) of the first unsolved start near each level, or None."""
     losses, solved = study["final_losses"], study["solved"]
-    near = [~solved & (abs(losses - level) < 0.05) for level in levels]
+    near = [~solved & (abs(losses - level["loss"]) < 0.05) for level in levels]
     return [int(found.argmax()) + 1 if found.any() else None for found in near]
 
 

@@ -8,28 +8,19 @@ import pandas as pd
 
 from internals.tolerances import rounding, rule_of
 
-from common.results import metrics_path
+from common.params import flatten
+from common.results import by_name, metrics_path
 
 PLOTS = "reports/plots/"
 
 
-def name_values(value, name=""):
-    """Yield (dotted name, number) for nested metrics. List rows are named by their first value if
-    it is a string, else by their index.
-    """
-    if isinstance(value, list):
-        value = {name_row(row, i): row for i, row in enumerate(value)}
-    if isinstance(value, dict):
-        for member, inner in value.items():
-            if member not in ("provenance", "machine"):
-                yield from name_values(inner, f"{name}.{member}" if name else member)
-    elif isinstance(value, int | float):
-        yield name, value
-
-
-def name_row(row, i):
-    label = next(iter(row.values())) if isinstance(row, dict) else None
-    return label if isinstance(label, str) else str(i)
+def name_values(metrics):
+    """The numbers of nested metrics by dotted name, without provenance and machine."""
+    return {
+        name: value
+        for name, value in flatten(by_name(metrics))
+        if isinstance(value, int | float) and not re.search(r"\.(provenance|machine)\.", name)
+    }
 
 
 class Results:
@@ -41,7 +32,7 @@ class Results:
             with suppress(FileNotFoundError):  # users may have their own data stage
                 found[section] = json.loads(read(metrics_path(section)))
         self.made = {section: metrics["provenance"][0] for section, metrics in found.items()}
-        self.values = dict(name_values(found))
+        self.values = name_values(found)
         reads, self.files = (
             {path: md5 for made in self.made.values() for path, md5 in made[kind].items()}
             for kind in ("reads", "writes")
