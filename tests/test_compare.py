@@ -15,12 +15,13 @@ from workspaces import ENV, ROOT
 
 from internals.comparison import (
     Result,
+    flat,
     group_by_setting,
     has_images_of,
     read_result,
     tabulate,
 )
-from internals.experiments import flat, reference_of
+from internals.experiments import reference_of
 from internals.summary import compare_errors
 
 from common.mnist import TEST

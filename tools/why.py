@@ -9,7 +9,6 @@ Stages that read outputs of an outdated stage may rerun.
 
 import json
 import logging
-import reprlib
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +21,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 
 import internals  # noqa: F401 - adds stages/ to sys.path
 
-from common.params import flatten
+from common.params import compare
 from common.results import metrics_path
 
 TIMES = Path(".dvc/tmp/times")
@@ -39,16 +38,6 @@ class Step(NamedTuple):
 
 def describe(path, change):
     return f"{path} {CHANGES.get(change, 'changed')}"
-
-
-def changed_params(dep):
-    """How the parameters of a stage differ from dvc.lock."""
-    before, after = dict(flatten(dep.hash_info.value or {})), dict(flatten(dep.read_params()))
-    for name in [*after, *(before.keys() - after.keys())]:
-        if name not in before or name not in after:
-            yield f"{name} is {'new' if name in after else 'removed'}"
-        elif before[name] != after[name]:
-            yield f"{name} from {reprlib.repr(before[name])} to {reprlib.repr(after[name])}"
 
 
 def overlap(dep, out):
@@ -89,7 +78,8 @@ def judge(stage, steps, status):
         change = None if made else changes.get("changed deps", {}).get(str(dep))
         if isinstance(change, dict):
             missing += [f"{n} is missing" for n in dep.params if change.get(n) == "deleted"]
-            reasons += changed_params(dep)
+            differences = compare(dep.hash_info.value or {}, dep.read_params())
+            reasons += [f"{name} from {old} to {new}" for name, old, new in differences]
         elif change:
             (missing if change == "deleted" else reasons).append(describe(dep, change))
     if stage.deps and not any(entry.hash_info for entry in [*stage.deps, *stage.outs]):

@@ -40,6 +40,15 @@ def flatten(section):
             yield str(name), value
 
 
+def compare(before, after):
+    """Yield (dotted name, old value, new value) as text for each parameter that differs."""
+    before, after, absent = dict(flatten(before)), dict(flatten(after)), object()
+    for name in after | before:
+        old, new = before.get(name, absent), after.get(name, absent)
+        if old != new:
+            yield name, *("absent" if v is absent else brief.repr(v) for v in (old, new))
+
+
 def parse(content):
     """The value of a YAML file, read by DVC's parser, so stages run with the values in dvc.lock.
 

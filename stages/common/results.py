@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 
 from common.files import DamagedFileError, round_floats, write_bytes
-from common.params import ParameterError, brief, flatten, printable, read_params, select
+from common.params import ParameterError, compare, flatten, printable, read_params, select
 
 METRICS = Path("reports/metrics")
 
@@ -84,7 +84,7 @@ def check(sections, read=Path.read_bytes, digest=md5_of):
             metrics = read_metrics(section, read)
             (made,) = metrics.pop("provenance")
             stage, reads, writes = made["stage"], made["reads"], made["writes"]
-            then, files = dict(flatten(made["params"])), [*(reads | writes).items()]
+            then, files = dict(made["params"]), (reads | writes).items()
             intact = made["metrics"] == digest_metrics(metrics)
         except FileNotFoundError:
             continue
@@ -93,13 +93,10 @@ def check(sections, read=Path.read_bytes, digest=md5_of):
         if not intact:
             raise DamagedFileError(path, f"its metrics are not those that {stage} wrote")
         rerun = f"run `dvc repro --force --single-item {stage}`"
-        now = dict(flatten(select(params, section)))
-        for name in [*now, *(then.keys() - now.keys())]:
-            if name not in now or name not in then or now[name] != then[name]:
-                old, new = (brief.repr(p[name]) if name in p else "absent" for p in (then, now))
-                found = f"computed with {section}.{name} {old}, params.yaml has {new}"
-                hint = f"(after `dvc unfreeze {stage}` if it is frozen)"
-                raise StaleResultError(printable(f"{path}: stale: {found}; {rerun} {hint}"))
+        for name, old, new in compare(then, select(params, section)):
+            found = f"computed with {section}.{name} {old}, params.yaml has {new}"
+            hint = f"(after `dvc unfreeze {stage}` if it is frozen)"
+            raise StaleResultError(printable(f"{path}: stale: {found}; {rerun} {hint}"))
         for file, md5 in files:
             found = known.setdefault(file, digest(file) or md5)
             if found != md5 and file in writes:

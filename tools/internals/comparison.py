@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from internals.experiments import SECTIONS, SEED, code_of, flat, metrics_of, params_of
+from internals.experiments import SECTIONS, SEED, code_of, metrics_of, params_of
 from internals.git import content_of
 from internals.summary import compare_errors
+
+from common.params import flatten
 
 
 class Result(NamedTuple):
@@ -19,6 +21,11 @@ class Result(NamedTuple):
     history: list  # a dict per epoch
     actual: np.ndarray  # (n,) labels of the test images
     predicted: np.ndarray  # (n,)
+
+
+def flat(params):
+    """Dotted name to value; null, empty lists and empty mappings become strings."""
+    return {n: json.dumps(v) if v in (None, [], {}) else v for n, v in flatten(params)}
 
 
 def read_result(revision):

@@ -8,7 +8,7 @@ from functools import partial
 from internals.git import RunError, content_of, git
 
 from common.mnist import TEST
-from common.params import ParameterError, flatten, read_params
+from common.params import ParameterError, compare, read_params
 from common.results import check, metrics_path
 
 METRICS = ("train", "evaluate")
@@ -53,11 +53,6 @@ def code_of(revision):
     return hashlib.sha256(listing.encode()).hexdigest()[:7]
 
 
-def flat(params):
-    """Dotted name to value; null, empty lists and empty mappings become strings."""
-    return {n: json.dumps(v) if v in (None, [], {}) else v for n, v in flatten(params)}
-
-
 def find_problem(revision, sections=SECTIONS):
     """A one-line reason if a revision's results do not match its parameters, else None."""
 
@@ -92,25 +87,24 @@ def find_results(runs, commit):
     Runs are matched with the commit's experiments by parameters, not by name. A run without results
     is blocked if an experiment with other parameters or invalid results has its name.
     """
-    params, by_params = {}, {}
-    for name, revision in experiments_of(commit).items():
-        params[name] = flat(params_of(revision))
-        by_params.setdefault(frozenset(params[name].items()), []).append(revision)
-    results, blocked, code = {}, {}, code_of(commit)
+    existing, code = experiments_of(commit), code_of(commit)
+    params = {name: params_of(revision) for name, revision in existing.items()}
+
+    def problem_of(name):
+        edited = code_of(existing[name]) != code
+        return "it ran edited code" if edited else find_problem(existing[name])
+
+    results, blocked = {}, {}
     for name, run in runs.items():
-        wanted = flat(run.params)
-        for revision in by_params.get(frozenset(wanted.items()), ()):
-            problem = find_problem(revision) if code_of(revision) == code else "it ran edited code"
-            if not problem:
-                results[name] = metrics_of(revision)
-                break
-        else:
-            if name in params:
-                found = params[name]
-                changed = sorted(dict(found.items() ^ wanted.items()))
-                different = [f"{p} {found.get(p)}, not {wanted.get(p)}" for p in changed]
-                problem = f"it has {'; '.join(different)}" if different else problem
-                blocked[name] = f"skipped: {problem}; run `dvc exp remove {name}` and retry"
+        equal = (other for other in existing if params[other] == run.params)
+        usable = next((other for other in equal if not problem_of(other)), None)
+        if usable:
+            results[name] = metrics_of(existing[usable])
+        elif name in existing:
+            changes = compare(params[name], run.params)
+            different = "; ".join(f"{p} {found}, not {wanted}" for p, found, wanted in changes)
+            problem = f"it has {different}" if different else problem_of(name)
+            blocked[name] = f"skipped: {problem}; run `dvc exp remove {name}` and retry"
     return results, blocked
 
 
