@@ -63,15 +63,13 @@ def group_by_setting(results, base):
     The runs of a setting differ only in their seed. The first setting, the reference, is the one
     with the fewest parameters different from the base's: the base's own, if it has several seeds.
     """
-    settings = {}  # parameters without the seed to number of changes, label and group
+    settings = {}  # (number of changes, label) to group
     for name, result in results.items():
-        params = {n: value for n, value in sorted(result.params.items()) if n != SEED}
-        changed = [n for n, value in params.items() if value != results[base].params.get(n)]
-        label = ", ".join(f"{n.removeprefix('train.')}={params[n]}" for n in changed) or base
-        new = len(changed), label, {}
-        _, _, group = settings.setdefault(frozenset(params.items()), new)
-        group.setdefault(result.params.get(SEED), name)
-    groups = {label: group for _, label, group in sorted(settings.values(), key=lambda s: s[:2])}
+        changes = sorted(result.params.items() - results[base].params.items())
+        changes = [f"{n.removeprefix('train.')}={value}" for n, value in changes if n != SEED]
+        key = len(changes), ", ".join(changes) or base
+        settings.setdefault(key, {}).setdefault(result.params.get(SEED), name)
+    groups = {label: group for (_, label), group in sorted(settings.items())}
     for reference in groups.values():
         common = {n: g for n, g in groups.items() if len(g.keys() & reference.keys()) > 1}
         if len(common) > 1:
