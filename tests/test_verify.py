@@ -55,12 +55,9 @@ def project(repository):
         path.write_bytes(content)
 
 
-def read(path):
-    return Path(path).read_bytes()
-
-
 def read_results(without=None):
-    return Results([section for section in sections_of(read) if section != without], read)
+    sections = [section for section in sections_of(Path.read_bytes) if section != without]
+    return Results(sections, Path.read_bytes)
 
 
 def run(*stages, **environment):

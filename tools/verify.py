@@ -31,7 +31,7 @@ PAGE = "reports/index.html"
 
 def sections_of(read):
     """The sections whose stages write metrics, from the dvc.yaml that read(path) returns."""
-    stages = yaml.safe_load(read("dvc.yaml"))["stages"].values()
+    stages = yaml.safe_load(read(Path("dvc.yaml")))["stages"].values()
     paths = (path for stage in stages for path in list_paths(stage, "metrics"))
     return [path.stem for path in paths if path.parent == METRICS]
 
@@ -96,17 +96,13 @@ def compare_here():
 
     Results of different parameters are not compared.
     """
-
-    def read(path):
-        return Path(path).read_bytes()
-
-    sections = sections_of(read)
+    sections = sections_of(Path.read_bytes)
     try:
         check(sections)
     except (OSError, ParameterError) as error:
         raise RunError(str(error)) from None
     try:
-        committed, here = read_committed(current_commit()), Results(sections, read)
+        committed, here = read_committed(current_commit()), Results(sections, Path.read_bytes)
     except (FileNotFoundError, RunError) as error:
         print(f"not compared: {error}")
         return

@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import suppress
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from internals.tolerances import rounding, rule_of
 from common.params import flatten
 from common.results import by_name, metrics_path
 
-PLOTS = "reports/plots/"
+PLOTS = Path("reports/plots")
 
 
 def name_values(metrics):
@@ -41,10 +42,10 @@ class Results:
         self.images = {path: inputs[path] for path in inputs if path.startswith("data/mnist/")}
         self.machine = found.get("train", {}).get("machine", [{}])[0]
         if "train" in found:
-            first_epoch = json.loads(read(f"{PLOTS}history.json"))["rows"][0]
+            first_epoch = json.loads(read(PLOTS / "history.json"))["rows"][0]
             self.values["train.first_epoch_loss"] = first_epoch["train_loss"]
         if "evaluate" in found:
-            self.test_images = len(json.loads(read(f"{PLOTS}predictions.json"))["rows"])
+            self.test_images = len(json.loads(read(PLOTS / "predictions.json"))["rows"])
 
     def sample_size(self, name):
         """The number of images or random starts from which a metric is computed."""
