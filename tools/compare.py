@@ -10,7 +10,7 @@ import sys
 
 from internals.compare_page import PAGE, write_page
 from internals.comparison import as_text, group_by_setting, read_result, tabulate
-from internals.experiments import experiments_of, find_problem
+from internals.experiments import experiments_of, find_problem, require_results
 from internals.git import RunError, current_commit, exit_on_user_error
 from internals.seeds import seed_deviations
 from internals.summary import tabulate_settings
@@ -22,22 +22,17 @@ def choose(names, commit):
     """Map names to revisions: the commit and all its experiments, or those named. Skip invalid
     experiments with a message.
     """
-    revisions = {BASE: commit} | experiments_of(commit)
-    if unknown := [name for name in names if name not in revisions]:
-        existing = ", ".join(name for name in revisions if name != BASE) or "none"
+    experiments, chosen = experiments_of(commit), {BASE: commit}
+    if unknown := [name for name in names if name not in experiments]:
+        found = f"no such experiment of this commit; existing: {', '.join(experiments) or 'none'}"
         hint = f"for those of other commits: dvc metrics diff HEAD {unknown[0]}"
-        raise RunError(
-            f"{unknown[0]}: no such experiment of this commit; existing: {existing}; {hint}"
-        )
-    chosen = {n: r for n, r in revisions.items() if not names or n in (BASE, *names)}
-    for name, revision in [*chosen.items()]:
-        if problem := find_problem(revision):
-            if name == BASE:
-                raise RunError(
-                    f"the last commit has no valid results ({problem}): run dvc repro and commit"
-                )
+        raise RunError(f"{unknown[0]}: {found}; {hint}")
+    require_results(commit)
+    for name in sorted(names) or experiments:
+        if problem := find_problem(experiments[name]):
             print(f"{name}: skipped: {problem}", file=sys.stderr)
-            del chosen[name]
+        else:
+            chosen[name] = experiments[name]
     if len(chosen) < 2:
         raise RunError("nothing to compare: run an experiment, `dvc exp run -S train.lr=0.001`")
     return chosen

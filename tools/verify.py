@@ -18,7 +18,7 @@ import yaml
 
 from internals.clone import COPIES, absolute_mirror, cache_settings, clone_steps, environment
 from internals.differences import Results, summarize, tabulate
-from internals.experiments import find_problem
+from internals.experiments import require_results
 from internals.git import RunError, commit_of, content_of, current_commit, exit_on_user_error, git
 
 from common.params import ParameterError
@@ -40,9 +40,7 @@ def read_committed(commit, sections=None):
     """The results of a commit; RunError if they do not match its parameters."""
     read = partial(content_of, commit)
     sections = sections or sections_of(read)
-    if problem := find_problem(commit, sections):
-        reason = f"the last commit has no valid results ({problem})"
-        raise RunError(f"{reason}: run dvc repro and commit")
+    require_results(commit, sections)
     return Results(sections, read)
 
 

@@ -69,6 +69,13 @@ def find_problem(revision, sections=SECTIONS):
         return str(error)
 
 
+def require_results(commit, sections=SECTIONS):
+    """RunError if the results of the last commit do not match its parameters."""
+    if problem := find_problem(commit, sections):
+        reason = f"the last commit has no valid results ({problem})"
+        raise RunError(f"{reason}: run dvc repro and commit")
+
+
 def metrics_of(revision):
     """Metrics and machine of a revision, the number of its training images and the MD5 of its test
     images: name to value.

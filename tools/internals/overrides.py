@@ -47,9 +47,8 @@ def expand(settings, commit):
 
     # JSON Schema accepts 2.0 as an integer, the stages do not.
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, v: type(v) is int)
-    Validator = extend(Draft202012Validator, type_checker=types)
-    sections = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]
-    validators = {name: Validator(rules) for name, rules in sections.items()}
+    sections = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]  # users may add others
+    validator = extend(Draft202012Validator, type_checker=types)({"properties": sections})
     base, runs = params_of(commit), {}
     if not base:
         raise RunError(f"the last commit has no valid {PARAMS}")
@@ -57,10 +56,9 @@ def expand(settings, commit):
         sweeps = [sweep["params.yaml"] for sweep in get_hydra_sweeps({"params.yaml": settings})]
         for overrides in sweeps:
             name, params = name_of(overrides), override(base, overrides)
-            for section in validators.keys() & params.keys():
-                if error := best_match(validators[section].iter_errors(params[section])):
-                    place = ".".join(map(str, (section, *error.absolute_path)))
-                    raise RunError(f"{name}: {place}: {error.message}")
+            if error := best_match(validator.iter_errors(params)):
+                place = ".".join(map(str, error.absolute_path))
+                raise RunError(f"{name}: {place}: {error.message}")
             unseeded = [o for o in overrides if o.lstrip("+").partition("=")[0] != SEED]
             if name in runs:
                 raise RunError(f"{name}: two combinations have this name")
