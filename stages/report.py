@@ -59,12 +59,8 @@ def make_environment():
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.filters["percent"] = lambda fraction, digits=2: f"{fraction:.{digits}%}"
-    environment.filters["log10"] = log10
-    environment.filters["quote"] = quote
-    environment.filters["csp_hash"] = csp_hash
-    environment.filters["number"] = format_number
-    environment.filters["flatten"] = flatten
-    environment.filters["yaml"] = format_yaml
+    environment.filters |= {"number": format_number, "yaml": format_yaml, "flatten": flatten}
+    environment.filters |= {"log10": log10, "quote": quote, "csp_hash": csp_hash}
     environment.globals["source"] = quote_source
     return environment
 

@@ -51,8 +51,7 @@ def list_layers(state):
     """
     shape = [1, 28, 28]
     for name in LAYERS:
-        kind = name.rstrip("1234")
-        weight = state.get(f"{name}.weight")
+        kind, weight = name.rstrip("1234"), state.get(f"{name}.weight")
         if kind == "conv":
             shape = [len(weight), *shape[1:]]
             what = f"{weight.shape[2]} × {weight.shape[3]} convolution, same padding"
@@ -67,13 +66,8 @@ def list_layers(state):
         parameters = 0 if weight is None else weight.size + state[f"{name}.bias"].size
         if kind != "bn":  # folded into the previous layer, whose maps are shown
             shown = name
-        yield {
-            "name": name,
-            "what": what,
-            "shape": [*shape],
-            "parameters": parameters,
-            "shown": shown,
-        }
+        row = {"name": name, "what": what, "shape": shape, "parameters": parameters}
+        yield row | {"shown": shown}
 
 
 def list_inputs(rows, images, classes):

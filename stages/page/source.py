@@ -17,13 +17,10 @@ def quote_source(path, *names):
     `path` is relative to the project's root: "stages/xor_train.py".
     """
     text = (ROOT / path).read_text(encoding="utf-8")
-    found = {node.name: node for node in ast.parse(text).body if isinstance(node, DEFINITIONS)}
-    lines = text.splitlines()
-
-    def extract(name):
-        node = found[name]
-        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-        return "\n".join(lines[first - 1 : node.end_lineno])
-
-    code = "\n\n\n".join(map(extract, names))
+    lines, found = text.splitlines(), {}
+    for node in ast.parse(text).body:
+        if isinstance(node, DEFINITIONS):
+            first, *_ = *node.decorator_list, node
+            found[node.name] = "\n".join(lines[first.lineno - 1 : node.end_lineno])
+    code = "\n\n\n".join(found[name] for name in names)
     return highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))
