@@ -106,21 +106,15 @@ def install(environment, lock, descriptor):
 
 def build(environment, lock, descriptor):
     """Replace the leftovers of a killed set-up; delete a failed environment to free disk space."""
-
-    def remove():
-        if environment.is_symlink():
-            environment.unlink()
-        elif environment.exists():
-            shutil.rmtree(environment)
-
-    remove()
+    if environment.exists():
+        shutil.rmtree(environment)
     found = (LINK / "ready").exists()
     reason = "; .venv is for another folder, Python version or lock file" if found else ""
     print(f"building {os.path.relpath(environment)} from {LOCK}{reason}", flush=True)
     try:
         install(environment, lock, descriptor)
     except BaseException:
-        remove()
+        shutil.rmtree(environment, ignore_errors=True)
         raise
 
 
