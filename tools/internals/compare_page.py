@@ -26,8 +26,8 @@ def list_disagreements(results, base):
     results on other test images.
     """
     first = results[base]
-    same = [has_images_of(first, result) for result in results.values()]
-    matrix = np.array([r.predicted for r, s in zip(results.values(), same, strict=True) if s])
+    predicted = [r.predicted if has_images_of(first, r) else None for r in results.values()]
+    matrix = np.array([p for p in predicted if p is not None])
     others = (matrix != first.predicted).sum(axis=0)
     order = np.argsort(-np.minimum(others, len(matrix) - others), kind="stable")
     order = order[others[order] > 0]
@@ -39,10 +39,7 @@ def list_disagreements(results, base):
             "index": int(index),
             "image": None if pixels is None else embed_digit(pixels[index]),
             "label": str(first.actual[index]),
-            "predicted": [
-                str(result.predicted[index]) if s else None
-                for result, s in zip(results.values(), same, strict=True)
-            ],
+            "predicted": [None if p is None else str(p[index]) for p in predicted],
         }
         for index in order[:IMAGES]
     ]
