@@ -10,10 +10,8 @@ writes  data/mnist/train.npz       images (n, 28, 28) uint8; labels (n,) uint8; 
 
 import gzip
 import hashlib
-import os
 import time
 from http.client import HTTPException
-from pathlib import Path
 from typing import Literal
 from urllib.request import urlopen
 
@@ -21,24 +19,11 @@ import numpy as np
 from tqdm import tqdm
 
 from common.files import write_arrays
-from common.mnist import TEST, TRAIN
+from common.mnist import TEST, TRAIN, own_mirror
 from common.stage import run, stop
 
 READ_TIMEOUT, TOTAL_TIMEOUT = 20, 900  # seconds: between two reads, and per file
 LARGEST = 64 << 20  # bytes
-
-
-def mirror_from_environment():
-    """The URL of MNIST_MIRROR as a list; [] if it is not set.
-
-    A relative folder starts at the root of the project. `dvc exp run --temp` and `--queue` run in a
-    copy; DVC_ROOT is the original root.
-    """
-    mirror = os.environ.get("MNIST_MIRROR", "").rstrip("/")
-    if mirror and ":/" not in mirror:
-        folder = Path(os.environ.get("DVC_ROOT", "")) / Path(mirror).expanduser()
-        mirror = folder.resolve().as_uri()
-    return [mirror] if mirror else []
 
 
 def fetch(url, md5):
@@ -78,7 +63,7 @@ def download(dataset):
     from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
     source = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "kmnist": KMNIST}[dataset]
-    mirrors = mirror_from_environment() + source.mirrors
+    mirrors = [*own_mirror().values(), *source.mirrors]
     arrays = []
     for name, md5 in vars(source)["resources"]:  # not inherited: EMNIST has other files
         failures = []

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import yaml
 
-from internals.clone import COPIES, absolute_mirror, cache_settings, clone_steps, environment
+from internals.clone import COPIES, cache_settings, clone_steps, environment
 from internals.differences import Results, summarize, tabulate
 from internals.experiments import require_results
 from internals.git import RunError, commit_of, content_of, current_commit, exit_on_user_error, git
 
+from common.mnist import own_mirror
 from common.params import ParameterError
 from common.results import METRICS, check
 from common.stage import list_paths
@@ -57,7 +58,7 @@ def reproduce(commit, folder, stages):
         *((project, "dvc", "pull", "--quiet", path) for path in imported if path.endswith(".dvc")),
         (project, "dvc", "repro", "--force", "--no-run-cache", *target),
     ]
-    variables = environment() | absolute_mirror()
+    variables = environment() | own_mirror()
     for place, *command in steps:
         if subprocess.run(command, cwd=place, env=variables).returncode:
             raise RunError(f"{' '.join(command[:2])} failed in a clone of the last commit")

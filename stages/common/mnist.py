@@ -1,5 +1,8 @@
 """The image files that download_mnist writes."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 
 from common.files import read_arrays
@@ -11,6 +14,19 @@ TITLES = {
     "kmnist": "KMNIST",
     "digits": "Digits",
 }
+
+
+def own_mirror():
+    """{"MNIST_MIRROR": URL}, the user's mirror of the images; {} if it is not set.
+
+    A relative folder starts at the root of the project. `dvc exp run --temp` and `--queue` run in a
+    copy; DVC_ROOT is the original root.
+    """
+    mirror = os.environ.get("MNIST_MIRROR", "").rstrip("/")
+    if mirror and ":/" not in mirror:
+        folder = Path(os.environ.get("DVC_ROOT", "")) / Path(mirror).expanduser()
+        mirror = folder.resolve().as_uri()
+    return {"MNIST_MIRROR": mirror} if mirror else {}
 
 
 def read_images(path):

@@ -23,15 +23,6 @@ GUARD = 'exec 3<&0; (read -r _ <&3; kill -KILL 0) & "$@" 3<&- <&-; end=$?; kill 
 UNINFORMATIVE = "ERROR: failed to reproduce", "Having any troubles?"  # lines of DVC
 
 
-def absolute_mirror():
-    """MNIST_MIRROR as an absolute path, for runs in other folders; {} if it is not set."""
-    mirror = os.environ.get("MNIST_MIRROR")
-    if not mirror:
-        return {}
-    folder = Path(mirror).expanduser()
-    return {"MNIST_MIRROR": str(folder.resolve()) if folder.is_dir() else mirror}
-
-
 def cache_settings():
     """DVC options for sharing the cache and its file permissions with a clone."""
     from dvc.repo import Repo  # lazy: local workers load this file
