@@ -10,7 +10,7 @@ from repositories import copy_of, git
 from workspaces import ENV, ROOT
 
 sys.path.append(str(ROOT / "tools"))
-from internals.differences import Results, name_values, summarize, tabulate
+from internals.differences import Results, conclude, name_values, tabulate
 from internals.tolerances import rule_of
 
 from common.results import read_metrics, write_metrics
@@ -83,7 +83,7 @@ def test_a_wrong_constant_is_outside_its_tolerance(stage, file, old, new, metric
     verdicts = table["verdict"][table.index.str.startswith(metric)]
     assert len(verdicts) > 0
     assert (verdicts == "OUTSIDE").any()
-    line, reproduced = summarize(table.reset_index(), {})
+    line, reproduced = conclude(table.reset_index(), {})
     assert line.startswith("NOT reproduced: ")
     assert not reproduced
 
@@ -98,7 +98,7 @@ def test_another_thread_count_or_precision_is_within_the_tolerances(change, proj
     run("cnn_train", "evaluate", OMP_NUM_THREADS="2" if change == "two threads" else "1")
     table = tabulate(committed, here := read_results())
     assert here.files["data/network/model.pth"] != committed.files["data/network/model.pth"]
-    line, reproduced = summarize(table, here.machine)
+    line, reproduced = conclude(table, here.machine)
     assert reproduced, table[table["verdict"] == "OUTSIDE"]
     assert here.machine["precision"] in line
 
@@ -123,18 +123,18 @@ def test_the_first_losses_are_not_compared_between_a_cpu_and_a_gpu(project):
     committed, here = read_results(), read_results()
     here.machine |= {"device": "cuda"}
     here.values |= dict.fromkeys((n for n in here.values if "first_" in n), 0.0)
-    line, reproduced = summarize(tabulate(committed, here), here.machine)
+    line, reproduced = conclude(tabulate(committed, here), here.machine)
     assert reproduced
     assert line.endswith("float32 on cuda")
     here.machine["device"] = "cpu"
-    assert not summarize(tabulate(committed, here), here.machine)[1]
+    assert not conclude(tabulate(committed, here), here.machine)[1]
 
 
 def test_results_without_validation_images_are_compared(project):
     results = read_results(), read_results()
     for each in results:
         each.values |= {f"train.splits.val.{name}": None for name in ("loss", "accuracy")}
-    assert not summarize(tabulate(*results), results[0].machine)[1]
+    assert not conclude(tabulate(*results), results[0].machine)[1]
     val = {"split": "val", "images": 0, "loss": None, "accuracy": None}
     assert name_values({"splits": [val]}) == {"splits.val.images": 0}
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import yaml
 
-from internals.clone import COPIES, cache_settings, clone_steps, environment
-from internals.differences import Results, summarize, tabulate
+from internals.clone import COPIES, activated, cache_settings, clone_steps
+from internals.differences import Results, conclude, tabulate
 from internals.experiments import require_results
 from internals.git import RunError, commit_of, content_of, current_commit, exit_on_user_error, git
 
@@ -58,9 +58,9 @@ def reproduce(commit, folder, stages):
         *((project, "dvc", "pull", "--quiet", path) for path in imported if path.endswith(".dvc")),
         (project, "dvc", "repro", "--force", "--no-run-cache", *target),
     ]
-    variables = environment() | own_mirror()
+    environment = activated(own_mirror())
     for place, *command in steps:
-        if subprocess.run(command, cwd=place, env=variables).returncode:
+        if subprocess.run(command, cwd=place, env=environment).returncode:
             raise RunError(f"{' '.join(command[:2])} failed in a clone of the last commit")
     return project
 
@@ -75,7 +75,7 @@ def verify(quick):
         page = git("hash-object", "--no-filters", clone / PAGE)
         same_page = quick or page == commit_of(f"{commit}:./{PAGE}")
     table = tabulate(committed, here)
-    line, good = summarize(table, here.machine)
+    line, good = conclude(table, here.machine)
     print(table.fillna("").to_string(index=False, float_format="{:.6g}".format))
     different = [path for path, md5 in committed.files.items() if here.files.get(path) != md5]
     different += [] if same_page else [PAGE]
@@ -116,7 +116,7 @@ def compare_here():
     else:
         table = tabulate(committed, here)
         new = table["committed"].isna()
-        print(summarize(table[~new], here.machine)[0])
+        print(conclude(table[~new], here.machine)[0])
         if new.any():
             print(f"not in the last commit: {', '.join(table['metric'][new])}")
 

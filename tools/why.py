@@ -151,8 +151,10 @@ def main():
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     with Repo() as repo:
         steps = plan(repo)
+    if all(step.verdict == UNCHANGED for step in steps):
+        steps = []
     width = max((len(step.stage.addressing) for step in steps), default=0)
-    for step in steps if any(step.verdict != UNCHANGED for step in steps) else []:
+    for step in steps:
         joint = ", depending on " if step.verdict == UNSURE else ": " if step.reasons else ""
         why = f"{duration(step)}{joint}{join(step.reasons)}"
         print(f"{step.stage.addressing:{width}}  {step.verdict}{why}")

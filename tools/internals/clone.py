@@ -34,9 +34,10 @@ def cache_settings():
     return {option: value for option, value in settings.items() if value}
 
 
-def environment():
-    """The environment variables, with the programs of this Python first in PATH."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+def activated(variables):
+    """The environment with these variables, and with the programs of this Python first in PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path} | variables
 
 
 def clone_steps(source, clone, subfolder, commit, cache, options=()):
@@ -94,8 +95,8 @@ def execute(name, overrides, reference, commit, project, variables):
     with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
         clone, bundle = Path(folder, "clone"), Path(folder, "bundle")
         inside = clone / project["subfolder"]
-        everything = environment() | variables | {"DVC_SITE_CACHE_DIR": f"{folder}/site"}
-        run = partial(call, environment=everything, wanted=lambda: task.state != "cancelled")
+        environment = activated(variables | {"DVC_SITE_CACHE_DIR": f"{folder}/site"})
+        run = partial(call, environment=environment, wanted=lambda: task.state != "cancelled")
         source = project["root"] if shared else project["origin"]
         cache = project["cache"] if shared else {"cache.dir": f"{parent}/cache"}
         where = source, clone, project["subfolder"], commit, cache, project["identity"]

@@ -73,13 +73,14 @@ def write_page(commit, results, base, table, settings, notes):
     files = [REPORT / "scripts/page.js", REPORT / "scripts/charts.js", HERE / "compare_page.js"]
     script = "\n".join(path.read_text(encoding="utf-8") for path in files)
     styles = [*sorted((REPORT / "styles").glob("*.css")), HERE / "compare_page.css"]
+    text = as_text(table)
     # Both pages include document_head.html.
     environment = make_environment().overlay(loader=FileSystemLoader([HERE, REPORT]))
     html = environment.get_template("compare_page.html").render(
         commit=commit[:7],
         base=base,
         columns=[*table.columns],
-        rows=[*zip(*(t.itertuples(index=False) for t in (table, as_text(table))), strict=True)],
+        rows=[*zip(table.itertuples(index=False), text.itertuples(index=False), strict=True)],
         settings=settings,
         notes=notes,
         total=total,

@@ -87,7 +87,7 @@ def tabulate(committed, here):
     return pd.DataFrame(rows, columns=["metric", "committed", "here", "tolerance", "verdict"])
 
 
-def summarize(table, machine):
+def conclude(table, machine):
     """(One-line verdict, whether all metrics are within their tolerances)."""
     good = table["verdict"].isin(["identical", "within"])
     where = f"; {machine['precision']} on {machine['device']}" if machine else ""
