@@ -27,10 +27,11 @@ def describe_splits(model, splits):
     """Metrics of the final network: val_acc, val_loss, a row for train and one for val."""
     rows = []
     for split in ("train", "val"):
-        loss, accuracy = evaluate(model, *splits[split])
-        images = len(splits[split][1])
-        rows.append({"split": split, "images": images, "loss": loss, "accuracy": accuracy})
-    headline = {"val_acc": accuracy, "val_loss": loss} if images else {}
+        images, labels = splits[split]
+        loss, accuracy = evaluate(model, images, labels)
+        rows.append({"split": split, "images": len(labels), "loss": loss, "accuracy": accuracy})
+    _, val = rows
+    headline = {"val_acc": val["accuracy"], "val_loss": val["loss"]} if val["images"] else {}
     return headline | {"splits": rows}
 
 
