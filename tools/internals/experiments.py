@@ -33,9 +33,8 @@ def reference_of(name, commit):
 
 def experiments_of(commit):
     """The experiments of a commit: name to reference, sorted by name."""
-    prefix = reference_of("", commit)
-    names = git("for-each-ref", "--format=%(refname)", prefix).split()
-    return {name.removeprefix(prefix): name for name in names}
+    names = git("for-each-ref", "--format=%(refname:lstrip=4)", reference_of("", commit)).split()
+    return {name: reference_of(name, commit) for name in names}
 
 
 def params_of(revision):

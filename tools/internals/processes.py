@@ -61,8 +61,7 @@ def at_work():
 
 def rwlocks():
     """DVC's existing lock files in all worktrees."""
-    listed = (git("worktree", "list", "--porcelain") or "").splitlines()
-    tops = [line.removeprefix("worktree ") for line in listed if line.startswith("worktree ")]
+    tops = re.findall("^worktree (.+)", git("worktree", "list", "--porcelain") or "", re.MULTILINE)
     places = {Path.cwd(), *(Path(top, git("rev-parse", "--show-prefix")) for top in tops)}
     return [place / path for place in sorted(places) for path in RWLOCKS if (place / path).exists()]
 
