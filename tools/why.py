@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dvc.exceptions import DvcException
+from dvc.fs import localfs
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.stage.cache import RunCacheNotFoundError
@@ -40,12 +41,6 @@ def describe(path, change):
     return f"{path} {CHANGES.get(change, 'changed')}"
 
 
-def overlap(dep, out):
-    """Whether two paths are equal or one contains the other."""
-    dep, out = Path(dep.fs_path), Path(out.fs_path)
-    return dep.is_relative_to(out) or out.is_relative_to(dep)
-
-
 def is_cached(stage, changed):
     """Whether the cache has the results of a stage, for its current inputs if they have changed,
     else for those in dvc.lock.
@@ -66,9 +61,10 @@ def judge(stage, steps, status):
     reasons, missing, awaited = [text for text in status if isinstance(text, str)], [], []
     changes = {kind: new for part in status if isinstance(part, dict) for kind, new in part.items()}
     steps = [step for step in steps if step.verdict not in (DATA, UNCHANGED)]
+    written = [(step, out) for step in steps for out in step.stage.outs]
     settled = True  # no earlier step writes an input
     for dep in [] if stage.frozen else stage.deps:
-        made = [(step, out) for step in steps for out in step.stage.outs if overlap(dep, out)]
+        made = [(s, out) for s, out in written if localfs.overlaps(dep.fs_path, out.fs_path)]
         for step, out in made:
             settled = False
             if step.verdict != RESTORED or out.hash_info != dep.hash_info:
