@@ -27,7 +27,7 @@ from common.files import read_arrays, write_bytes
 from common.mnist import TEST, read_names
 from common.params import flatten, read_params, select
 from common.stage import run
-from common.statistics import most_confident_errors
+from common.statistics import most_confident_errors, recall_by_class
 from page import facts, network
 from page.source import quote_source
 from page.typeset import Mathematics, embed_folder, format_number, format_yaml
@@ -108,7 +108,7 @@ def main(
         errors=worst,
         history=facts.describe_history(history),
         images=len(images),
-        recall=facts.list_recall(predictions, classes),
+        recall=recall_by_class(predictions).assign(name=classes).to_dict("records"),
         confused=facts.most_confused(predictions, classes),
         light=embed_folder("reports/figures"),
         dark=embed_folder("data/plots_dark"),
@@ -119,7 +119,7 @@ def main(
                 "classes": classes,
                 "inputs": [{k: i[k] for k in ("pixels", "label")} for i in examples + worst],
             },
-            "history": facts.columns(history),
+            "history": history.dropna(axis="columns").to_dict("list"),
             "xor": params["xor"] | {"initial": perceptron["initial"].tolist()},
         },
         style="\n".join(read(f"styles/{name}.css") for name in STYLES),

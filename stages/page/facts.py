@@ -10,7 +10,6 @@ from matplotlib.colors import to_hex
 
 from common.params import flatten
 from common.results import by_name, read_metrics
-from common.statistics import recall_by_class
 
 SECTIONS = ("surfaces", "xor", "train", "evaluate")  # metrics files quoted on the page
 
@@ -85,19 +84,6 @@ def describe_history(history):
         "losses": loss.tolist(),
         "lowest_loss_epoch": int(history["epoch"][loss.idxmin()]),
     }
-
-
-def columns(history):
-    """Loss and accuracy of each measured split by epoch, as column to list."""
-    return {name: history[name].tolist() for name in history if history[name].notna().all()}
-
-
-def list_recall(predictions, classes):
-    """Name, recall and its 95% interval of each class."""
-    return [
-        {"name": classes[actual], "recall": recall, "interval": (low, high)}
-        for actual, low, high, recall in recall_by_class(predictions).itertuples()
-    ]
 
 
 def most_confused(predictions, classes):
