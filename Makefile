@@ -43,7 +43,7 @@ DEFAULTS ?=
 UPGRADE ?=
 
 # `make help` prints the ## comments, in the order of this file.
-.PHONY: help demo repro verify pdf why compare sweep seeds ci-report bench doctor format hooks test \
+.PHONY: help demo repro verify pdf why compare sweep seeds ci-report base bench doctor format hooks test \
 	test-slow test-faults audit setup schema lock
 help:
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p; s/^##$$//p' Makefile | expand -t 18
@@ -86,8 +86,8 @@ sweep: $(READY) ## run every combination of parameter values: SET="-S 'train.lr=
 seeds: $(READY) ## measure seed-to-seed variation with a sweep over train.seed: N=10 SET="-S train.epochs=1"
 	$(ACTIVE) python tools/sweep.py --seeds $(N) $(if $(JOBS),--jobs $(JOBS)) $(SET)
 
-ci-report: repro ## run make repro and write the differences from BASE=main to ci-report/
-	rm -rf ci-report && mkdir ci-report
+ci-report: base repro ## run make repro and write the differences from BASE=main to ci-report/
+	mkdir ci-report
 	$(ACTIVE) dvc metrics diff "$(BASE)" --md > ci-report/metrics.md
 	$(ACTIVE) dvc params diff "$(BASE)" --md > ci-report/params.md
 	$(ACTIVE) dvc plots diff "$(BASE)" --out ci-report/plots
@@ -95,6 +95,11 @@ ci-report: repro ## run make repro and write the differences from BASE=main to c
 	@{ echo "### Metrics against $(BASE)"; echo; cat ci-report/metrics.md; echo; \
 		echo "### Parameters against $(BASE)"; echo; cat ci-report/params.md; } > ci-report/summary.md
 	@cat ci-report/summary.md
+
+base:
+	@rm -rf ci-report
+	@git rev-parse --verify --quiet "$(BASE)^{commit}" > /dev/null || { echo "BASE=$(BASE): no such revision; \
+	fetch it, or name another one: make ci-report BASE=origin/main"; exit 1; }
 
 bench: $(READY) ## measure the training speed (20 to 30 minutes)
 	$(ACTIVE) python benchmarks/bench.py

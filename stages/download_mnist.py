@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.files import write_arrays
-from common.mnist import TEST, TRAIN, own_mirror
+from common.mnist import TEST, TRAIN, absolute_mirror
 from common.stage import run, stop
 
 READ_TIMEOUT, TOTAL_TIMEOUT = 20, 900  # seconds: between two reads, and per file
@@ -63,7 +63,7 @@ def download(dataset):
     from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
     source = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "kmnist": KMNIST}[dataset]
-    mirrors = [*own_mirror().values(), *source.mirrors]
+    mirrors = [*absolute_mirror().values(), *source.mirrors]
     arrays = []
     for name, md5 in vars(source)["resources"]:  # not inherited: EMNIST has other files
         failures = []

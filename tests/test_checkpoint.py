@@ -151,6 +151,17 @@ def test_ctrl_c_stops_training_at_once_with_one_line(images, start):
     assert seconds < 5  # within a second on an idle machine
 
 
+@pytest.mark.slow
+def test_ctrl_c_after_the_last_epoch_does_not_discard_the_run(images, start):
+    process = start(epochs=1)
+    while not Path("reports/metrics/train.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 0
+
+
 def test_a_non_finite_loss_is_reported_with_its_step(images, written):
     before = outputs(written)
     changes = {"schedule": "constant", "warmup": 0, "ema": 0, "augment": None, "lr": 1e30}

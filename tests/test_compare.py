@@ -237,7 +237,8 @@ def test_the_standard_deviation_between_seeds_is_read_from_seeds_json(repository
     evaluated = json.loads((repository / "reports/metrics/evaluate.json").read_text())
     here["test_images"] = evaluated["provenance"][0]["reads"][TEST]
     elsewhere = here | {"test_images": "0" * 32}
-    path.write_text(json.dumps({"default": here, "ema=0": elsewhere}))
+    unknown = here | {"commit": "0" * 40}  # possibly with other parameters
+    path.write_text(json.dumps({"default": here, "ema=0": elsewhere, "ema=0.1": unknown}))
     done = compare(repository, "worse")
     path.unlink()
     entry = f"2.0 for default (n = 3, commit {here['commit'][:7]})"

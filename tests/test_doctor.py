@@ -9,6 +9,8 @@ import time
 import psutil
 import pytest
 from repositories import commit, copy_of, doctor, dvc, git, make_repository
+from test_pipeline import change as change_parameter
+from test_pipeline import ran
 from workspaces import ENV
 
 from internals import processes
@@ -200,3 +202,30 @@ def test_an_unreadable_process_counts_as_active(repository, monkeypatch):
         process.stdin.close()
     assert any(f"process {process.pid} may be running here" in line for line in lines)
     assert "may have it open" in processes.in_use(repository / ".git/index.lock")
+
+
+def test_results_recorded_under_other_parameters_are_removed_from_the_run_cache(
+    first_run, tmp_path
+):
+    repository = copy_of(first_run, tmp_path / "project")
+    change_parameter(repository, "xor", "lr", 0.2)
+    dvc(repository, "exp", "save", "--quiet", "--name", "untrained")
+    git(repository, "restore", ".")
+    (line,) = doctor(repository).stdout.splitlines()[:-1]
+    assert line.startswith(".dvc/cache/runs/")
+    assert "its results belong to other parameters or inputs" in line
+    assert doctor(repository, "--fix").returncode == 0
+    assert doctor(repository).stdout == HEALTHY
+    change_parameter(repository, "xor", "lr", 0.2)
+    assert ran(dvc(repository, "repro", "xor_train")) == ["xor_train"]
+
+
+def test_recent_temporary_files_in_the_cache_are_kept(repository):
+    """They may belong to a process in another clone with the same cache."""
+    path = repository / ".dvc/cache/files/md5/00/.abc.tmp"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert doctor(repository, "--fix").stdout == HEALTHY.replace("found", "left")
+    make_old(path)
+    assert doctor(repository, "--fix").returncode == 0
+    assert not path.exists()

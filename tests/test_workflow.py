@@ -1,10 +1,11 @@
 """The workflows pin their actions, have few permissions and call make."""
 
 import re
+import subprocess
 
 import pytest
 import yaml
-from workspaces import ROOT
+from workspaces import ENV, ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
@@ -37,3 +38,13 @@ def test_commands_call_make_and_contain_no_expressions(path):
     assert all(command.split()[1] in targets for command in commands if command.startswith("make"))
     assert "make ci-report" in commands
     assert not any("${{" in command for command in commands)
+
+
+def test_an_unknown_base_is_reported_before_the_pipeline_runs(tmp_path):
+    command = ["make", "-f", ROOT / "Makefile", "READY=", "ci-report", "BASE=nope"]
+    (tmp_path / "ci-report").mkdir()  # of an earlier run
+    done = subprocess.run(command, cwd=tmp_path, env=ENV, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "BASE=nope: no such revision" in done.stdout
+    assert "dvc repro" not in done.stdout
+    assert not (tmp_path / "ci-report").exists()

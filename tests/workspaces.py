@@ -115,4 +115,6 @@ def run_stage(stage):
         runpy.run_path(str(ROOT / f"stages/{stage}.py"), run_name="__main__")
     except SystemExit as ended:
         return ended.code
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return 0

@@ -42,7 +42,7 @@ def main(names):
     commit = current_commit()
     results = {name: read_result(revision) for name, revision in choose(names, commit).items()}
     for name, result in results.items():
-        for metric in ("device", "precision", "torch"):
+        for metric in ("device", "precision", "threads", "torch"):
             found, expected = (r.metrics.get(metric) for r in (result, results[BASE]))
             if found != expected:
                 print(f"{name}: {metric} {found}, but {expected} in this commit", file=sys.stderr)
@@ -60,7 +60,7 @@ def main(names):
         "Difference, interval and p (McNemar) compare two networks on the same test images, not "
         "two settings, because results also vary between seeds."
     ]
-    if deviations := seed_deviations(results[BASE].metrics["test_images"]):
+    if deviations := seed_deviations(commit, results[BASE].metrics["test_images"]):
         notes.append(f"Standard deviation of errors between seeds: {deviations}.")
     print("", *notes, sep="\n")
     write_page(commit, results, BASE, table, settings, notes)

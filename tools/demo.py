@@ -42,7 +42,7 @@ def build():
     shutil.rmtree(PART, ignore_errors=True)  # left by a killed run
     PART.mkdir()
     copy_pipeline()
-    run("git", "init", "--quiet", "--template=")
+    run("git", "init", "--quiet", "--template=", "--initial-branch=main")
     for name, value in SETTINGS.items():
         run("git", "config", name, value)
     run("dvc", "config", "--quiet", "--local", "cache.dir", ".dvc/cache")

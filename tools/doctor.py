@@ -33,8 +33,8 @@ def results():
     conflict = re.compile("^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
     for path in filter(Path.exists, map(Path, ("dvc.lock", "dvc.yaml", "params.yaml"))):
         if conflict.search(path.read_text(errors="replace")):
-            sides = f"`git checkout --ours {path}` or --theirs, then `dvc repro`"
-            yield f"{path}: conflict markers: {sides}", None
+            hint = "edit the file" if path.name != "dvc.lock" else f"`git checkout HEAD {path}`"
+            yield f"{path}: conflict markers: {hint}, then `dvc repro`", None
             return
     try:
         recorded = dict(parse(Path("dvc.lock").read_bytes())["stages"])

@@ -24,7 +24,7 @@ from internals.experiments import (
     reference_of,
     refuse_edits,
 )
-from internals.git import current_commit, exit_on_user_error
+from internals.git import RunError, current_commit, exit_on_user_error
 from internals.overrides import expand
 from internals.seeds import SEEDS, describe, read_seeds, write_seeds
 
@@ -70,6 +70,12 @@ def main(settings, jobs, seeds):
     known = {*results, *failures}
     missing = {name: run.overrides for name, run in runs.items() if name not in known}
     start = f"runs: {len(runs)}, already present: {len(results)}"
+    planned = cluster.variables_of(jobs).get("OMP_NUM_THREADS")  # None on an existing cluster
+    for name in results if planned else ():
+        threads = str(results[name]["threads"])
+        if threads != planned and runs[name].setting in {runs[other].setting for other in missing}:
+            found = f"{name}: ran with {threads} threads, missing runs of this setting would use"
+            raise RunError(f"{found} {planned}: set JOBS, or run `dvc exp remove {name}`")
     if missing:
         for name, metrics, error in run_missing(start, missing, commit, jobs):
             (failures if error else results)[name] = error or metrics

@@ -21,7 +21,7 @@ from internals.differences import Results, conclude, tabulate
 from internals.experiments import require_results
 from internals.git import RunError, commit_of, content_of, current_commit, exit_on_user_error, git
 
-from common.mnist import own_mirror
+from common.mnist import absolute_mirror
 from common.params import ParameterError
 from common.results import METRICS, check
 from common.stage import list_paths
@@ -58,7 +58,7 @@ def reproduce(commit, folder, stages):
         *((project, "dvc", "pull", "--quiet", path) for path in imported if path.endswith(".dvc")),
         (project, "dvc", "repro", "--force", "--no-run-cache", *target),
     ]
-    environment = activated(own_mirror())
+    environment = activated(absolute_mirror())
     for place, *command in steps:
         if subprocess.run(command, cwd=place, env=environment).returncode:
             raise RunError(f"{' '.join(command[:2])} failed in a clone of the last commit")

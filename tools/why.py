@@ -160,5 +160,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except (DvcException, RecursionError) as error:
+    except (DvcException, OSError, RecursionError) as error:
         sys.exit(" ".join(str(error).split()))

@@ -16,7 +16,7 @@ TITLES = {
 }
 
 
-def own_mirror():
+def absolute_mirror():
     """{"MNIST_MIRROR": URL}, the user's mirror of the images; {} if it is not set.
 
     A relative folder starts at the root of the project. `dvc exp run --temp` and `--queue` run in a

@@ -2,7 +2,9 @@
 
 import inspect
 import os
+import signal
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
+from tqdm import tqdm
 
 from common.files import write_bytes
 from common.params import PARAMS, ParameterError, explain, read_params, select, validate
@@ -51,7 +54,7 @@ def refuse_links():
     """Exit if an output folder is a symbolic link, because DVC would fail on it after the run."""
     tops = Path("data"), Path("reports")
     for path in (*tops, *(path for top in tops for path in top.glob("[!.]*"))):
-        if path.is_symlink() and not path.is_file():
+        if path.is_symlink() and path.is_dir():
             reason = "DVC does not track files behind a symbolic link; to use another disk, run"
             stop(1, f"{path}: {reason} dvc cache dir /its/path && dvc config cache.type symlink")
 
@@ -79,6 +82,7 @@ def describe_run(stage, section, params, reads):
 
 def run(main, section):
     """Call `main` with its section of params.yaml and write the metrics that it returns."""
+    tqdm.set_lock(threading.RLock())  # os._exit would leak the default lock, a semaphore
     started, stage, md5 = time.monotonic(), Path(inspect.getfile(main)).stem, cache(md5_of)
     refuse_links()
     with exit_on_user_error(section):
@@ -88,6 +92,7 @@ def run(main, section):
         check([Path(p).stem for p in inputs if Path(p).parent == METRICS], digest=md5)
         reads = {path: md5(path) for path in inputs}
         metrics = main(**valid)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C would discard a finished computation
         if metrics is not None:
             write_metrics(section, metrics, describe_run(stage, section, params, reads))
     if "DVC_ROOT" in os.environ:  # the original repository, also under `dvc exp run --temp`

@@ -13,7 +13,7 @@ from distributed import Client, as_completed
 from internals.experiments import reference_of
 from internals.git import RunError, git
 
-from common.mnist import own_mirror
+from common.mnist import absolute_mirror
 
 sys.path.append(str(Path(__file__).parent))
 import clone  # top-level, because workers import it by this name
@@ -65,7 +65,7 @@ def workers_of(client):
 
 def variables_of(jobs):
     """Environment variables of a run, added to those of its worker."""
-    variables = own_mirror()
+    variables = absolute_mirror()
     if not ADDRESS:
         # From JOBS, not from the number of missing runs: results depend on the number of threads.
         variables |= dict.fromkeys(THREADS, str(max(1, CPU_COUNT // jobs)))

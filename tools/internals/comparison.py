@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from internals.experiments import SECTIONS, SEED, code_of, metrics_of, params_of
+from internals.experiments import SEED, code_of, metrics_of, params_of, relevant
 from internals.git import content_of
 from internals.summary import compare_errors
 
@@ -16,7 +16,7 @@ from common.params import flatten
 class Result(NamedTuple):
     """Parameters, metrics and predictions of a revision."""
 
-    params: dict  # of SECTIONS, dotted name to value; code: its hash
+    params: dict  # relevant ones, dotted name to value; code: its hash
     metrics: dict
     history: list  # a dict per epoch
     actual: np.ndarray  # (n,) labels of the test images
@@ -34,8 +34,7 @@ def read_result(revision):
 
     predictions = rows("predictions")
     columns = (np.array([row[name] for row in predictions]) for name in ("actual", "predicted"))
-    params = {s: values for s, values in params_of(revision).items() if s in SECTIONS}
-    params = flat(params) | {"code": code_of(revision)}
+    params = flat(relevant(params_of(revision))) | {"code": code_of(revision)}
     return Result(params, metrics_of(revision), rows("history"), *columns)
 
 

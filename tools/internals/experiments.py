@@ -45,6 +45,11 @@ def params_of(revision):
         return {}
 
 
+def relevant(params):
+    """The parameters that affect the metrics of the network."""
+    return {section: values for section, values in params.items() if section in SECTIONS}
+
+
 def code_of(revision):
     """A hash of the code of a revision; DVC copies uncommitted edits into experiments."""
     listing = git("ls-tree", revision, "dvc.yaml", "stages")

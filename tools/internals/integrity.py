@@ -4,8 +4,10 @@ Each check yields one line per damaged file and a function to delete it. `dvc re
 restores the file.
 """
 
+import json
 import os
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from dvc.utils import dict_sha256
 from dvc.utils.serialize import load_yaml
 
 from internals.clone import cache_settings
+from internals.processes import in_use
 
-from common.results import md5_of
+from common.results import METRICS, md5_of
 
 
 def cache_folder():
@@ -25,20 +28,28 @@ def cache_folder():
 def cache():
     """Cache objects whose MD5 differs from their name. DVC does not check this."""
     for path in sorted(cache_folder().glob("files/md5/*/*")):
+        if path.name.startswith(".") and in_use(path):
+            continue  # temporary file of a process, possibly in another clone
         if (found := md5_of(path)) != path.parent.name + path.name.removesuffix(".dir"):
             hint = "`dvc repro` or `dvc pull` restores it"
             yield f"{path}: damaged: its MD5 is {found}; {hint}", path.unlink
 
 
 def run_cache():
-    """Run-cache folders, one per stage and inputs, without records or with a damaged one.
+    """Run-cache folders, one per stage and inputs, without records or with a damaged one, and
+    records of other results.
 
     `dvc repro` fails on truncated records that are still valid YAML, and on empty folders.
     """
     for folder in sorted((cache_folder() / "runs").glob("*/*")):
-        records = [*map(is_sound, folder.iterdir())]
-        if not records or not all(records):
+        records = sorted(folder.iterdir())
+        if not records or not all(map(is_sound, records)):
             yield f"{folder}: damaged; its stage reruns if needed", partial(shutil.rmtree, folder)
+            continue
+        for record in records:
+            if not is_true(record):
+                reason = "its results belong to other parameters or inputs"
+                yield f"{record}: {reason}; its stage reruns if needed", partial(forget, record)
 
 
 def is_sound(record):
@@ -47,3 +58,30 @@ def is_sound(record):
         return dict_sha256(load_yaml(record), exclude=["size", "nfiles"]) == record.name
     except Exception:  # DVC raises errors of many types for damaged records
         return False
+
+
+def is_true(record):
+    """Whether the metrics in a record were computed with its parameters, inputs and outputs: `dvc
+    commit` and `dvc exp save` record whatever is in the workspace.
+    """
+    entry = load_yaml(record)
+    files = {file["path"]: file.get("md5", "") for file in [*entry.get("deps", []), *entry["outs"]]}
+    for path in (path for out in entry["outs"] if (path := Path(out["path"])).parent == METRICS):
+        md5 = files[path.as_posix()]
+        try:
+            content = (cache_folder() / "files/md5" / md5[:2] / md5[2:]).read_bytes()
+            (made,) = json.loads(content)["provenance"]
+        except (LookupError, OSError, TypeError, ValueError):
+            continue  # no longer in the cache, or a user's own metrics
+        recorded = made["reads"] | made["writes"]
+        params = entry.get("params", {}).get("params.yaml", {}).get(path.stem)
+        if made["params"] != params or recorded.items() - (recorded | files).items():
+            return False
+    return True
+
+
+def forget(record):
+    """Delete a record and, if it was the last one, its folder."""
+    record.unlink()
+    with suppress(OSError):
+        record.parent.rmdir()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from internals.experiments import SEED, name_of, params_of
 from internals.git import RunError
 
-from common.params import PARAMS
+from common.params import PARAMS, flatten
 
 SCHEMA = Path(__file__).resolve().parents[2] / "params.schema.json"
 
@@ -25,6 +25,11 @@ def override(params, overrides):
     """The parameters after overrides, set by DVC as in `dvc exp run -S`."""
     from dvc.utils.hydra import apply_overrides  # lazy: local workers load this file
 
+    known = [f"{name}." for name, _ in flatten(params)]
+    for text in overrides:
+        name = text.partition("=")[0]
+        if name[0] not in "+~" and not any(leaf.startswith(f"{name}.") for leaf in known):
+            raise RunError(f"{text}: no such parameter in {PARAMS}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "params.json")  # a third of the time of YAML
         path.write_text(json.dumps(params, default=str))
@@ -65,5 +70,5 @@ def expand(settings, commit):
             runs[name] = Run(overrides, params, name_of(unseeded))
     except (DvcException, HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, HydraException) else error
-        raise RunError(" ".join(str(cause).splitlines()[:2])) from None
+        raise RunError(" ".join(" ".join(str(cause).splitlines()[:2]).split())) from None
     return runs

@@ -4,7 +4,7 @@ import json
 import statistics
 from pathlib import Path
 
-from internals.experiments import SAME
+from internals.experiments import SAME, params_of, relevant
 from internals.git import RunError
 
 from common.files import write_bytes
@@ -21,7 +21,7 @@ def read_seeds():
     except (AttributeError, ValueError):
         damaged = True
     if damaged:
-        raise RunError(f"{SEEDS}: damaged: run `git restore {SEEDS}`")
+        raise RunError(f"{SEEDS}: damaged or not merged: repair it, or run `git restore {SEEDS}`")
     return entries
 
 
@@ -42,14 +42,15 @@ def describe(commit, runs):
     )
 
 
-def seed_deviations(test_images):
-    """Standard deviation of test errors between seeds, per entry with this MD5 of the test images:
-    text, or None.
+def seed_deviations(commit, test_images):
+    """Standard deviation of test errors between seeds as text, or None: for entries with the same
+    test images (MD5) whose commit has the same parameters.
     """
+    params = relevant(params_of(commit))
     described = [
         f"{statistics.stdev(entry['errors']):.1f} for {name} (n = {entry['seeds']}, "
         f"commit {entry['commit'][:7]})"
         for name, entry in read_seeds().items()
-        if entry["test_images"] == test_images
+        if entry["test_images"] == test_images and relevant(params_of(entry["commit"])) == params
     ]
     return f"{', '.join(described)}, {SEEDS}" if described else None
