@@ -53,10 +53,9 @@ class Results:
             starts = self.made["xor"]["params"]["starts"]
             solved = self.values["xor.xor_solved"]
             return max(1, starts * (1 - solved)) if ".levels." in name else starts
-        if name == "train.first_epoch_loss":
-            return self.values["train.splits.train.images"]
-        if split := re.search(r"train\.(?:splits\.)?(train|val)", name):
-            return max(1, self.values[f"train.splits.{split[1]}.images"])
+        if name.startswith("train."):
+            split = "val" if ".val" in name else "train"
+            return max(1, self.values[f"train.splits.{split}.images"])
         if name.startswith("evaluate."):
             return self.test_images / 10 if ".recall." in name else self.test_images
         return 1
