@@ -60,6 +60,17 @@ def run_missing(start, missing, commit, jobs):
                 yield name, metrics, error
 
 
+def refuse_other_threads(runs, results, missing, jobs):
+    """RunError if missing runs would not be comparable with the results of their setting."""
+    planned = cluster.variables_of(jobs).get("OMP_NUM_THREADS")  # None on an existing cluster
+    incomplete = {runs[name].setting for name in missing}
+    for name in results if planned else ():
+        threads = str(results[name]["threads"])
+        if threads != planned and runs[name].setting in incomplete:
+            found = f"{name}: ran with {threads} threads, missing runs of this setting would use"
+            raise RunError(f"{found} {planned}: set JOBS, or run `dvc exp remove {name}`")
+
+
 def main(settings, jobs, seeds):
     from internals.summary import tabulate_settings  # lazy: local workers load this file
 
@@ -70,13 +81,8 @@ def main(settings, jobs, seeds):
     known = {*results, *failures}
     missing = {name: run.overrides for name, run in runs.items() if name not in known}
     start = f"runs: {len(runs)}, already present: {len(results)}"
-    planned = cluster.variables_of(jobs).get("OMP_NUM_THREADS")  # None on an existing cluster
-    for name in results if planned else ():
-        threads = str(results[name]["threads"])
-        if threads != planned and runs[name].setting in {runs[other].setting for other in missing}:
-            found = f"{name}: ran with {threads} threads, missing runs of this setting would use"
-            raise RunError(f"{found} {planned}: set JOBS, or run `dvc exp remove {name}`")
     if missing:
+        refuse_other_threads(runs, results, missing, jobs)
         for name, metrics, error in run_missing(start, missing, commit, jobs):
             (failures if error else results)[name] = error or metrics
     else:

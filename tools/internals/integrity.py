@@ -41,13 +41,14 @@ def run_cache():
 
     `dvc repro` fails on truncated records that are still valid YAML, and on empty folders.
     """
-    for folder in sorted((cache_folder() / "runs").glob("*/*")):
+    top = cache_folder()
+    for folder in sorted(top.glob("runs/*/*")):
         records = sorted(folder.iterdir())
         if not records or not all(map(is_sound, records)):
             yield f"{folder}: damaged; its stage reruns if needed", partial(shutil.rmtree, folder)
             continue
         for record in records:
-            if not is_true(record):
+            if not is_true(record, top / "files/md5"):
                 reason = "its results belong to other parameters or inputs"
                 yield f"{record}: {reason}; its stage reruns if needed", partial(forget, record)
 
@@ -60,22 +61,26 @@ def is_sound(record):
         return False
 
 
-def is_true(record):
+def is_true(record, objects):
     """Whether the metrics in a record were computed with its parameters, inputs and outputs: `dvc
-    commit` and `dvc exp save` record whatever is in the workspace.
+    commit` and `dvc exp save` record whatever is in the workspace. `objects` is the cache's folder.
     """
     entry = load_yaml(record)
     files = {file["path"]: file.get("md5", "") for file in [*entry.get("deps", []), *entry["outs"]]}
-    for path in (path for out in entry["outs"] if (path := Path(out["path"])).parent == METRICS):
+    params = entry.get("params", {}).get("params.yaml", {})
+    for path in (Path(out["path"]) for out in entry["outs"]):
+        if path.parent != METRICS:
+            continue
         md5 = files[path.as_posix()]
         try:
-            content = (cache_folder() / "files/md5" / md5[:2] / md5[2:]).read_bytes()
-            (made,) = json.loads(content)["provenance"]
+            metrics = (objects / md5[:2] / md5[2:]).read_bytes()
+            (made,) = json.loads(metrics)["provenance"]
         except (LookupError, OSError, TypeError, ValueError):
             continue  # no longer in the cache, or a user's own metrics
-        recorded = made["reads"] | made["writes"]
-        params = entry.get("params", {}).get("params.yaml", {}).get(path.stem)
-        if made["params"] != params or recorded.items() - (recorded | files).items():
+        recorded = (made["reads"] | made["writes"]).items()
+        if made["params"] != params.get(path.stem):
+            return False
+        if any(files.get(name, found) != found for name, found in recorded):
             return False
     return True
 
