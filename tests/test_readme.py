@@ -41,7 +41,7 @@ def run(folder, command, storage):
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env=ENV | {"JOBS": str(os.cpu_count())},
+        env=ENV | {"JOBS": str(os.cpu_count()), "COLUMNS": "130"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

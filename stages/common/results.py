@@ -59,7 +59,7 @@ def by_name(value):
     match value:
         case dict():
             return {name: by_name(member) for name, member in value.items()}
-        case [dict() as row, *_] if isinstance(next(iter(row.values())), str):
+        case [dict() as row, *_] if isinstance(next(iter(row.values()), None), str):
             return {next(iter(row.values())): by_name(row) for row in value}
     return value
 
