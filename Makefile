@@ -43,8 +43,8 @@ DEFAULTS ?=
 UPGRADE ?=
 
 # `make help` prints the ## comments, in the order of this file.
-.PHONY: help demo repro verify pdf why compare sweep seeds ci-report base bench doctor format hooks test \
-	test-slow test-faults audit setup schema lock
+.PHONY: help demo repro verify pdf why compare sweep seeds ci-report base bench doctor format hooks \
+	test test-slow test-faults audit setup schema lock
 help:
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p; s/^##$$//p' Makefile | expand -t 18
 
@@ -138,4 +138,5 @@ schema: $(READY) ## update params.schema.json: DEFAULTS=1 takes all defaults fro
 
 lock: $(READY) ## update requirements.lock from pyproject.toml: UPGRADE=1 takes the newest versions
 	$(ACTIVE) uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --group dev \
-		--extra sweep --generate-hashes --no-annotate --no-header $(if $(filter 1,$(UPGRADE)),--upgrade) -o requirements.lock pyproject.toml
+		--extra sweep --generate-hashes --no-annotate --no-header $(if $(filter 1,$(UPGRADE)),--upgrade) \
+		-o requirements.lock pyproject.toml

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -121,6 +122,10 @@ def test_the_overrides_in_the_docs_are_valid(committed):
     assert len(overrides) > 25
     for _, setting in overrides:
         assert expand([setting], "HEAD")
+    commands = re.findall(r'make (?:sweep|seeds) [^`\n]*SET="([^"]+)"', text)
+    assert len(commands) > 5
+    for command in commands:
+        assert expand([word for word in shlex.split(command) if word != "-S"], "HEAD")
 
 
 def test_the_summary_agrees_with_a_paired_t_test():
@@ -292,8 +297,8 @@ def test_a_damaged_table_is_reported_before_any_run(committed, text):
     (committed / "reports/seeds.json").write_text(text)
     refused = seeds(committed, "2")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("reports/seeds.json: damaged or not merged: ")
-    assert refused.stderr.count("\n") == 1
+    hint = "edit it, or run `git restore reports/seeds.json`"
+    assert refused.stderr == f"reports/seeds.json: damaged or in conflict: {hint}\n"
 
 
 def test_an_invalid_override_starts_no_run(committed):

@@ -50,7 +50,9 @@ def test_params_yaml_and_the_defaults_are_valid():
 
 def test_editing_params_yaml_changes_no_existing_default(tmp_path, monkeypatch):
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    edited = re.sub(r"(\bshift:) \d+", r"\1 3", re.sub(r"(batch_size:) \d+", r"\1 100", text))
+    edited = re.sub(
+        r"(\bshift:) \d+", r"\1 3", re.sub(r"(batch_size:) \d+", r"\1 100", text, count=1)
+    )
     monkeypatch.setattr(schema, "PARAMS", tmp_path / "params.yaml")
     schema.PARAMS.write_text(edited, encoding="utf-8")
     assert schema.generate(DEFAULTS) == SCHEMA

@@ -69,7 +69,7 @@ def judge(stage, steps, status):
             settled = False
             if step.verdict != RESTORED or out.hash_info != dep.hash_info:
                 awaited.append(step.stage.addressing)
-            else:  # DVC shall take it for restored
+            else:  # make DVC treat it as restored
                 dep.get_hash, dep.changed = (lambda dep=dep: dep.hash_info), (lambda: False)
         change = None if made else changes.get("changed deps", {}).get(str(dep))
         if isinstance(change, dict):

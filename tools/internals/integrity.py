@@ -43,29 +43,29 @@ def run_cache():
     """
     top = cache_folder()
     for folder in sorted(top.glob("runs/*/*")):
-        records = sorted(folder.iterdir())
-        if not records or not all(map(is_sound, records)):
+        records = {record: read_record(record) for record in sorted(folder.iterdir())}
+        if not records or None in records.values():
             yield f"{folder}: damaged; its stage reruns if needed", partial(shutil.rmtree, folder)
             continue
-        for record in records:
-            if not is_true(record, top / "files/md5"):
+        for record, entry in records.items():
+            if not is_true(entry, top / "files/md5"):
                 reason = "its results belong to other parameters or inputs"
                 yield f"{record}: {reason}; its stage reruns if needed", partial(forget, record)
 
 
-def is_sound(record):
-    """Whether a record's name is the SHA-256 of its content without sizes."""
+def read_record(record):
+    """The content of a record; None unless its name is the SHA-256 of the content without sizes."""
     try:
-        return dict_sha256(load_yaml(record), exclude=["size", "nfiles"]) == record.name
+        entry = load_yaml(record)
+        return entry if dict_sha256(entry, exclude=["size", "nfiles"]) == record.name else None
     except Exception:  # DVC raises errors of many types for damaged records
-        return False
+        return None
 
 
-def is_true(record, objects):
+def is_true(entry, objects):
     """Whether the metrics in a record were computed with its parameters, inputs and outputs: `dvc
     commit` and `dvc exp save` record whatever is in the workspace. `objects` is the cache's folder.
     """
-    entry = load_yaml(record)
     files = {file["path"]: file.get("md5", "") for file in [*entry.get("deps", []), *entry["outs"]]}
     params = entry.get("params", {}).get("params.yaml", {})
     for path in (Path(out["path"]) for out in entry["outs"]):

@@ -21,7 +21,7 @@ def read_seeds():
     except (AttributeError, ValueError):
         damaged = True
     if damaged:
-        raise RunError(f"{SEEDS}: damaged or not merged: repair it, or run `git restore {SEEDS}`")
+        raise RunError(f"{SEEDS}: damaged or in conflict: edit it, or run `git restore {SEEDS}`")
     return entries
 
 
