@@ -1,8 +1,8 @@
 # The commands of README.md. Most targets set up the environment first.
 # The Python of .venv if it exists, else the system's.
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
-# Remove variables set by Git hooks, notebooks and shells: Git's select another repository, DVC's
-# another run, Python's and Matplotlib's change the results, and pip's and uv's install elsewhere.
+# Remove variables set by Git hooks, notebooks and shells: Git's would select another repository and
+# DVC's another run, Python's and Matplotlib's change the results, pip's and uv's install elsewhere.
 # (PYTHONDONTWRITEBYTECODE disables the bytecode cache, so importing torch would take seconds in
 # every stage.)
 unexport $(shell env -i PATH="$$PATH" git rev-parse --local-env-vars) GIT_NAMESPACE
@@ -15,7 +15,7 @@ LOGNAME ?= $(firstword $(shell id -un 2> /dev/null || id -u))
 export LOGNAME
 
 READY := setup
-# DVC finds `python` in PATH. This is the resolved path, because a later set-up may replace the link .venv.
+# DVC finds `python` in PATH. This is the resolved path, because a later setup may replace the link .venv.
 ACTIVE := PATH="$$(cd .venv/bin && pwd -P):$$PATH"
 FORMATTED := stages tools tests benchmarks
 # Two workers with one thread each.

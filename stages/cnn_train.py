@@ -6,12 +6,13 @@ reads   params.yaml: train
 writes  data/network/model.pth      state dict of the final network (its EMA if train.ema > 0)
         data/network/weights.npz    the same weights as arrays, for stages without torch
         data/network/history.csv    one row per epoch: learning rate of its first step; loss and
-                                    accuracy of train (mean over its steps, train mode, augmented),
-                                    val and test (after the epoch: EMA, eval mode, float32)
+                                    accuracy of train (mean over its steps, train mode, augmented,
+                                    smoothed labels), val and test (after the epoch: EMA, eval mode,
+                                    float32)
         reports/metrics/train.json  loss and accuracy of the final network on the training and
                                     validation images in eval mode and float32; losses of the
                                     first five steps, which identify the run; the machine
-        reports/plots/history.json  the history for `dvc plots`; both are replaced after each epoch
+        reports/plots/history.json  the history for `dvc plots`; replaced after each epoch
 """
 
 import time
@@ -72,7 +73,7 @@ def main(
     schedule: Literal["linear", "cosine", "constant"],
     warmup: Fraction,
     weight_decay: Annotated[float, Field(ge=0, le=10)],
-    ema: Fraction,
+    ema: Annotated[float, Field(ge=0, le=0.1)],
     label_smoothing: Fraction,
     augment: Augment | None,
     epochs: Annotated[int, Field(ge=1, le=10_000)],

@@ -27,7 +27,7 @@ LARGEST = 64 << 20  # bytes
 
 
 def fetch(url, md5):
-    """Download a file; OSError if it is late, too large or has another MD5."""
+    """Download a file; OSError if it takes too long, is too large or has a different MD5."""
     started, content, name = time.monotonic(), bytearray(), url.rpartition("/")[2]
     bar = {"desc": name, "unit": "B", "unit_scale": True, "leave": False, "disable": None}
     with urlopen(url, timeout=READ_TIMEOUT) as response:
@@ -65,7 +65,8 @@ def download(dataset):
     source = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "kmnist": KMNIST}[dataset]
     mirrors = [*absolute_mirror().values(), *source.mirrors]
     arrays = []
-    for name, md5 in vars(source)["resources"]:  # not inherited: EMNIST has other files
+    # vars excludes inherited resources: EMNIST would get the files of MNIST.
+    for name, md5 in vars(source)["resources"]:
         failures = []
         for mirror in mirrors:
             url = f"{mirror.rstrip('/')}/{name}"

@@ -92,8 +92,8 @@ def main(
         "accuracy": correct.double().mean().item(),
         "errors": errors,
         "loss": cross_entropy(logits, actual).item(),
-        "ece": expected_calibration_error(confidence, correct, calibration_bins),
         "interval": [low, high],
+        "ece": [expected_calibration_error(confidence, correct, calibration_bins)],
         "train_mode": [
             {"batches": "all classes", "accuracy": (mixed == actual).double().mean().item()},
             {"batches": "one class", "accuracy": (by_class == actual).double().mean().item()},

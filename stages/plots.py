@@ -4,7 +4,7 @@ reads   params.yaml: plots
         data/surfaces.npz, data/xor.npz, data/network/history.csv, data/network/weights.npz,
         data/predictions.csv, data/mnist/test.npz, reports/metrics/*.json
 writes  reports/figures/*.png       for light pages and print
-        data/plots_dark/*.png       those on the page, for its dark mode
+        data/plots_dark/*.png       dark versions of some figures of the page
         reports/metrics/plots.json  their provenance
 """
 
@@ -28,7 +28,7 @@ from common.results import read_metrics
 from common.stage import run
 from figures import cnn, surfaces, xor
 
-DARK = ("cut", "xor_losses", "confusion", "filters")  # those on the page in dark mode
+DARK = ("cut", "xor_losses", "confusion", "filters")  # figures with a dark version
 
 
 def png(figure, dpi):
@@ -75,7 +75,7 @@ def main(
         "filters": lambda: cnn.draw_filters(filters, name),
     }
     here = Path(__file__).parent
-    plt.switch_backend("Agg")  # also if Matplotlib was imported before this file
+    plt.switch_backend("Agg")  # even if Matplotlib was imported before this file
     plt.style.use(["default", here / "figures.mplstyle"])
     for file, draw in figures.items():
         write_bytes(f"reports/figures/{file}.png", png(draw(), dpi))

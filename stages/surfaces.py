@@ -1,5 +1,5 @@
 """Sample output, loss and gradient of one neuron over a (weight, bias) grid, and run gradient
-descent on both losses from the corner farthest from the target.
+descent on both losses from the corner whose output is farthest from the target.
 
 For input x = 1 the neuron outputs ŷ = φ(wx + b); the target is y.
 

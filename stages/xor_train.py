@@ -114,7 +114,7 @@ def main(
     lr: Annotated[float, Field(gt=0, le=1000)],
     steps: Annotated[int, Field(ge=1, le=1_000_000)],
     snapshot_every: Annotated[int, Field(ge=1, le=1_000_000)],
-    starts: Annotated[int, Field(ge=1, le=1_000_000)],
+    starts: Annotated[int, Field(ge=2, le=1_000_000)],
 ):
     if steps // snapshot_every >= MAX_SNAPSHOTS:  # one more at step 0
         least = f"should be at least {steps // MAX_SNAPSHOTS + 1} for {steps} steps"

@@ -145,7 +145,7 @@ def test_a_failed_installation_leaves_the_environment_unchanged(built, wheels):
     failed = set_up(folder, wheels)
     lock.write_text(before)
     assert failed.returncode != 0
-    assert "set-up failed, .venv is unchanged" in failed.stderr
+    assert "setup failed, .venv is unchanged" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert (folder / ".venv").readlink() == link
     assert {*folder.iterdir()} == entries
@@ -185,9 +185,7 @@ def test_a_branch_with_another_lock_file_switches_the_environment(built, wheels)
 
 
 @pytest.mark.full
-def test_after_a_killed_set_up_the_old_environment_works_and_the_next_set_up_completes(
-    built, wheels
-):
+def test_after_a_killed_setup_the_old_environment_works_and_the_next_setup_completes(built, wheels):
     folder, _ = built
     before, link = (folder / "requirements.lock").read_text(), (folder / ".venv").readlink()
     change_lock(folder, "hang")
@@ -208,7 +206,7 @@ def test_after_a_killed_set_up_the_old_environment_works_and_the_next_set_up_com
 
 
 @pytest.mark.full
-def test_of_two_concurrent_set_ups_one_builds_and_the_other_waits(project, wheels):
+def test_of_two_concurrent_setups_one_builds_and_the_other_waits(project, wheels):
     both = [start(project, wheels) for _ in range(2)]
     outputs = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs

@@ -83,8 +83,8 @@ def test_the_metrics_match_the_predictions_and_a_second_run_gives_equal_bytes(im
         "accuracy",
         "errors",
         "loss",
-        "ece",
         "interval",
+        "ece",
         "train_mode",
         "recall",
     ]
@@ -92,7 +92,7 @@ def test_the_metrics_match_the_predictions_and_a_second_run_gives_equal_bytes(im
     assert rows == predictions[["actual", "predicted"]].to_dict("records")
 
 
-def test_in_training_mode_predictions_depend_on_the_batch(images):
+def test_in_train_mode_predictions_depend_on_the_batch(images):
     torch.manual_seed(0)
     model = DigitClassification()
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 from imitations import add_experiments, commit_results
-from repositories import commit, dvc, git, make_repository
+from repositories import commit, copy_of, dvc, git, make_repository
 from scipy.stats import ttest_rel
 from workspaces import ENV, ROOT
 
@@ -259,7 +259,7 @@ def test_content_of_reads_files_of_later_commits(committed):
 
 
 @pytest.mark.full
-def test_each_seed_is_trained_once_and_the_table_summarises_them(repository):
+def test_one_network_per_seed_is_trained_and_seeds_json_summarises_them(repository):
     first = seeds(repository, "2", "-S", "train.epochs=1", "-S", "train.ema=0,0.1")
     assert first.returncode == 0, first.stderr
     path = repository / "reports/seeds.json"
@@ -293,7 +293,7 @@ def test_uncommitted_edits_are_refused(committed):
 
 
 @pytest.mark.parametrize("text", ["<<<<<<< ours", "null", "[1]", '{"a": 1}', '{"a": {}}'])
-def test_a_damaged_table_is_reported_before_any_run(committed, text):
+def test_a_damaged_seeds_json_is_reported_before_any_run(committed, text):
     (committed / "reports/seeds.json").write_text(text)
     refused = seeds(committed, "2")
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -307,3 +307,19 @@ def test_an_invalid_override_starts_no_run(committed):
     assert refused.stderr == (
         "lr=-1,seed=1: train.lr: -1 is less than or equal to the minimum of 0\n"
     )
+
+
+@pytest.mark.slow
+def test_dvc_exp_show_fits_120_columns_on_a_later_day(first_run, tmp_path, monkeypatch):
+    folder = copy_of(first_run, tmp_path / "project")
+    monkeypatch.setitem(ENV, "COLUMNS", "120")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "1700000000 +0000")  # DVC shows the date, not the time
+    subprocess.run(["git", "commit", "--quiet", "--amend", "--no-edit"], cwd=folder, check=True)
+    experiments = {"unstrung-bots": 0.03, "slower": 0.0012}  # a typical name of DVC, our own
+    add_experiments(
+        folder, {name: {"changes": {"train.lr": lr}} for name, lr in experiments.items()}
+    )
+    shown = dvc(folder, "exp", "show", "--only-changed", "--no-pager")
+    for text in (*experiments, "Nov 14, 2023", "train.lr", "0.03", "0.0012"):
+        assert text in shown
+    assert max(map(len, shown.splitlines())) <= 120

@@ -56,7 +56,7 @@ def test_arrays_have_the_same_bytes_with_every_version_of_python(workspace):
     assert files.read_arrays("arrays.npz")["numbers"].tolist() == [0, 1, 2]
 
 
-def test_plot_data_keep_six_significant_digits_also_of_small_numbers(workspace):
+def test_plot_data_keep_six_significant_digits_even_of_small_numbers(workspace):
     files.write_rows("rows.json", pd.DataFrame({"lr": [2 / 3e9, None], "epoch": [1, 2]}))
     rows = json.loads(Path("rows.json").read_text())["rows"]
     assert rows == [{"lr": 6.66667e-10, "epoch": 1}, {"lr": None, "epoch": 2}]

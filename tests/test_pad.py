@@ -121,7 +121,7 @@ def test_the_keyboard_chooses_test_images(open_page):
     choice.press("ArrowDown")
     page.wait_for_timeout(150)
     assert choice.input_value() == "1"
-    assert page.locator("#prediction").inner_text().endswith("labelled 1")
+    assert page.locator("#prediction").inner_text().endswith("label: 1")
     pixels = page.evaluate("decodeBytes(data.network.inputs[1].pixels).filter(Boolean).length")
     assert page.evaluate(INK) == 100 * pixels  # each pixel of the image is 10 × 10 on the pad
 
@@ -192,8 +192,9 @@ def test_the_keyboard_selects_layer_map_and_pixel(open_page):
     layer.press("End")
     assert layer.input_value() == "linear2"
     assert not page.locator("#row").is_visible()  # a vector has no rows
-    share = page.locator("#bars .best .share").inner_text()
-    expect(page.locator("#steps")).to_contain_text(re.compile(f"^Σ input × weight .*: {share}$"))
+    probability = page.locator("#bars .best .probability").inner_text()
+    computation = re.compile(f"^Σ input × weight .*: {probability}$")
+    expect(page.locator("#steps")).to_contain_text(computation)
     layer.select_option("relu3")
     for field in ("channel", "row", "column", "part"):
         page.locator(f"#{field}").fill("0")

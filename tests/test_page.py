@@ -180,6 +180,6 @@ def test_webkit_classifies_the_example_and_draws_square_tables(page_path):
     finally:
         os.killpg(driver.pid, signal.SIGTERM)
         driver.wait()
-    assert re.fullmatch(r"Prediction: (.+), labelled \1", shown["title"])
+    assert re.fullmatch(r"Prediction: (.+), label: \1", shown["title"])
     assert shown["cells"] == 50
     assert max(shown["sides"]) - min(shown["sides"]) < 3

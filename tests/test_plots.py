@@ -1,4 +1,4 @@
-"""Every figure can be drawn, also for unusual results."""
+"""Every figure can be drawn, even for unusual results."""
 
 import re
 

@@ -16,7 +16,7 @@ def grid(extent=6.0, points=100):
     return torch.meshgrid(axis, axis, indexing="ij")
 
 
-def test_sums_over_the_grid_match_the_assignments():
+def test_sums_over_the_grid_match_the_readme():
     fields = surfaces.sample(*grid(), target=0.5)
     assert fields["l2"].sum().item() == pytest.approx(1769.31224, abs=5e-6)
     assert fields["ce"].sum().item() == pytest.approx(21435.47444, abs=5e-6)

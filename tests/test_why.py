@@ -64,7 +64,7 @@ def test_a_changed_parameter_outdates_its_stages_and_later_stages_may_rerun(repo
 
 
 @pytest.mark.full
-def test_the_duration_of_a_successful_run_is_saved_also_in_a_temporary_copy(repository):
+def test_the_duration_of_a_successful_run_is_saved_even_in_a_temporary_copy(repository):
     times = repository / ".dvc/tmp/times"
     (times / "xor_train").unlink()
     before = change(repository, "xor", "lr", -1)

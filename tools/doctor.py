@@ -20,10 +20,11 @@ from common.results import StaleResultError, check, read_metrics
 
 
 def note_stash():
-    """Print a note if the stash has edits of HEAD: DVC stashes edits temporarily."""
+    """Print a note if the latest stash was made on HEAD: DVC stashes edits temporarily."""
     edits = commit_of("stash^")
     if edits and edits == commit_of("HEAD"):
-        print("stash@{0} contains edits of this commit; if yours are missing, run git stash pop")
+        found = "stash@{0} contains uncommitted edits made on this commit"
+        print(f"{found}; if yours are missing, run git stash pop")
 
 
 def results():

@@ -105,7 +105,7 @@ def install(environment, lock, descriptor):
 
 
 def build(environment, lock, descriptor):
-    """Replace the leftovers of a killed set-up; delete a failed environment to free disk space."""
+    """Replace the leftovers of a killed setup; delete a failed environment to free disk space."""
     if environment.exists():
         shutil.rmtree(environment)
     found = (LINK / "ready").exists()
@@ -147,6 +147,6 @@ if __name__ == "__main__":
     try:
         main()
     except (subprocess.CalledProcessError, OSError) as error:
-        sys.exit(f"set-up failed, .venv is unchanged: {error}")
+        sys.exit(f"setup failed, .venv is unchanged: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

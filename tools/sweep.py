@@ -110,7 +110,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-S", action="append", default=[], metavar="train.lr=0.1,0.2")
     parser.add_argument("--jobs", type=int, default=max(1, CPU_COUNT // 2), help="parallel runs")
-    parser.add_argument("--seeds", type=int, metavar="N", help="with train.seed = 1 to N each")
+    parser.add_argument("--seeds", type=int, metavar="N", help="run each setting with seeds 1 to N")
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs: should be 1 or more, got {arguments.jobs}")

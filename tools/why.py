@@ -3,7 +3,7 @@
 make why   prints one line per stage in the order of `dvc repro`, with the duration of its last run
 
 A stage is restored from the cache if the cache has its results for the current inputs, and no
-earlier step changes these inputs; missing inputs that an earlier step restores are unchanged.
+earlier step changes these inputs; missing inputs that an earlier step restores count as unchanged.
 Stages that read outputs of an outdated stage may rerun.
 """
 
@@ -139,7 +139,7 @@ def changed_torch():
         before, now = (text.partition("+")[0] for text in (machine["torch"], version("torch")))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return ""  # no results, or damaged ones
-    how = "no stage is outdated by this; to retrain: dvc repro --force --single-item cnn_train"
+    how = "this makes no stage outdated; to retrain: dvc repro --force --single-item cnn_train"
     return f"trained with torch {before}, installed: {now}; {how}" if before != now else ""
 
 

@@ -2,7 +2,7 @@
 
 reports/metrics/SECTION.json holds headline metrics as numbers, and details as lists, which DVC does
 not display. `provenance` holds the stage, its parameters, an MD5 of its metrics and of each other
-file under data/ and reports/ that it read or wrote. dvc.lock is no proof: `dvc commit`,
+file under data/ and reports/ that it read or wrote. dvc.lock alone proves nothing: `dvc commit`,
 `dvc exp save` and frozen stages can record parameters that did not produce the results.
 """
 
@@ -84,7 +84,7 @@ def check(sections, read=Path.read_bytes, digest=md5_of):
             metrics = read_metrics(section, read)
             (made,) = metrics.pop("provenance")
             stage, reads, writes = made["stage"], made["reads"], made["writes"]
-            then, files = dict(made["params"]), (reads | writes).items()
+            recorded, files = dict(made["params"]), (reads | writes).items()
             intact = made["metrics"] == digest_metrics(metrics)
         except FileNotFoundError:
             continue
@@ -93,7 +93,7 @@ def check(sections, read=Path.read_bytes, digest=md5_of):
         if not intact:
             raise DamagedFileError(path, f"its metrics are not those that {stage} wrote")
         rerun = f"run `dvc repro --force --single-item {stage}`"
-        for name, old, new in compare(then, select(params, section)):
+        for name, old, new in compare(recorded, select(params, section)):
             found = f"computed with {section}.{name} {old}, params.yaml has {new}"
             hint = f"(after `dvc unfreeze {stage}` if it is frozen)"
             raise StaleResultError(printable(f"{path}: stale: {found}; {rerun} {hint}"))
@@ -102,4 +102,4 @@ def check(sections, read=Path.read_bytes, digest=md5_of):
             if found != md5 and file in writes:
                 raise DamagedFileError(file, f"its MD5 is {found}, {stage} wrote {md5}")
             if found != md5:
-                raise StaleResultError(f"{path}: stale: computed from another {file}; {rerun}")
+                raise StaleResultError(f"{path}: stale: computed from a different {file}; {rerun}")

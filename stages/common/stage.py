@@ -82,7 +82,7 @@ def describe_run(stage, section, params, reads):
 
 def run(main, section):
     """Call `main` with its section of params.yaml and write the metrics that it returns."""
-    tqdm.set_lock(threading.RLock())  # os._exit would leak the default lock, a semaphore
+    tqdm.set_lock(threading.RLock())  # Python 3.14 reports its default, a semaphore, as leaked
     started, stage, md5 = time.monotonic(), Path(inspect.getfile(main)).stem, cache(md5_of)
     refuse_links()
     with exit_on_user_error(section):
@@ -95,7 +95,7 @@ def run(main, section):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C would discard a finished computation
         if metrics is not None:
             write_metrics(section, metrics, describe_run(stage, section, params, reads))
-    if "DVC_ROOT" in os.environ:  # the original repository, also under `dvc exp run --temp`
+    if "DVC_ROOT" in os.environ:  # the original repository, even under `dvc exp run --temp`
         times = Path(os.environ["DVC_ROOT"], ".dvc/tmp/times", stage)  # for `make why`
         with suppress(OSError):
             write_bytes(times, f"{time.monotonic() - started:.1f}\n".encode())

@@ -115,8 +115,8 @@ def draw_errors(images, predictions, classes, name, count):
         actual, predicted = classes[int(row["actual"])], classes[int(row["predicted"])]
         title = f"{actual} → {predicted}\np = {row['probability']:.3f}"
         axes.set_title(title, fontsize=8, fontweight="normal", loc="center")
-    shown = f"the {len(worst)} most confident of" if len(worst) < total else "all"
-    title = f"{name}: {shown} {total} errors on the test set (label → prediction)"
+    shown = f"the {len(worst)} most confident of {total}" if len(worst) < total else "all"
+    title = f"{name}: {shown if total else 'no'} errors on the test set (label → prediction)"
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 

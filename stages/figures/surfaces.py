@@ -39,13 +39,16 @@ def draw_sigmoid(surfaces, view):
     # The layout engine ignores the labels of 3-D axes; leave room for the lowest ones.
     figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
     grid = figure.add_gridspec(2, 3, width_ratios=(1.35, 1, 1))
-    l2_grad, ce_grad = (abs(surfaces[f"{name}_grad"]).max() for name in ("l2", "ce"))
+    l2_grad, ce_grad = (
+        f"{field.min():.3g} to {field.max():.3g}".replace("-", "−")
+        for field in (surfaces["l2_grad"], surfaces["ce_grad"])
+    )
     panels = [
         (grid[:, 0], "sigmoid", "Output ŷ = σ(w + b)"),
-        (grid[0, 1], "l2", f"L2: saturates, at most {surfaces['l2'].max():.2f}"),
-        (grid[0, 2], "l2_grad", f"∂L2/∂w: vanishes, at most ±{l2_grad:.3f}"),
-        (grid[1, 1], "ce", f"CE: keeps growing, at least {surfaces['ce'].min():.2f}"),
-        (grid[1, 2], "ce_grad", f"∂CE/∂w: does not vanish, up to ±{ce_grad:.2f}"),
+        (grid[0, 1], "l2", f"L2: saturates, at most {surfaces['l2'].max():.2g}"),
+        (grid[0, 2], "l2_grad", f"∂L2/∂w: vanishes, {l2_grad}"),
+        (grid[1, 1], "ce", f"CE: keeps growing, at least {surfaces['ce'].min():.2g}"),
+        (grid[1, 2], "ce_grad", f"∂CE/∂w: does not vanish, {ce_grad}"),
     ]
     for place, name, title in panels:
         draw_surface(figure.add_subplot(place, projection="3d"), surfaces, name, title, view)
@@ -108,13 +111,12 @@ def draw_descents(surfaces, metrics):
     for name, (color, label) in LOSSES.items():
         outputs = surfaces[f"descent_{name}"]
         arrived = f"{name}_steps" in metrics
-        verb = "reaches the target after" if arrived else "has not reached the target after"
-        arrivals.append(f"{label} {verb} {len(outputs) - 1:,} steps")
+        arrivals.append(f"{label} {'' if arrived else 'more than '}{len(outputs) - 1:,} steps")
         axes.plot(range(1, len(outputs)), outputs[1:], color=color, label=label)
         axes.plot(len(outputs) - 1, outputs[-1], "o" if arrived else ">", color=color)
     axes.annotate("target", (1, target), (0, 5), textcoords="offset points")
     axes.set(xscale="log", xlabel="gradient step (logarithmic)", ylabel="output ŷ")
     axes.set_ylim(min(target, both.min()) - 0.05, max(target, both.max()) + 0.05)
-    axes.set_title(f"From w = b = {start:g}: {', '.join(reversed(arrivals))}")
+    axes.set_title(f"From w = b = {start:g} to the target: {', '.join(reversed(arrivals))}")
     axes.legend(loc="center left", bbox_to_anchor=(0.35, 0.55))
     return figure

@@ -77,8 +77,8 @@ def draw_snapshots(xor, metrics):
     for axes in panels[len(steps) :]:
         axes.set_axis_off()
     solved = metrics["runs"][0]["correct"] == len(POINTS)
-    outcome = "makes" if solved else "does not yet make"
-    title = f"XOR: the hidden layer {outcome} the four points linearly separable"
+    outcome = "separates" if solved else "does not yet separate"
+    title = f"XOR: the line in the hidden plane {outcome} the two classes"
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
@@ -98,7 +98,7 @@ def draw_losses(xor):
         ha="right",
     )
     curves.set(xlabel="step", ylabel="loss, summed over the four points", ylim=0)
-    curves.set_title(f"Without tanh the loss converges to {xor['linear_losses'].min():.4f}")
+    curves.set_title(f"Without tanh the lowest loss is {xor['linear_losses'].min():.4f}")
     curves.legend(loc="center right")
 
     final, solved = xor["final_losses"], xor["solved"]
@@ -121,6 +121,6 @@ def draw_losses(xor):
             textcoords="offset points",
         )
     ends.set_title(f"{solved.mean():.1%} of {len(final):,} random starts solve XOR")
-    ends.set(xlabel="loss after the last step", ylabel="starts")
+    ends.set(xlabel="loss after the last step", ylabel="number of starts")
     ends.legend(loc="center right", bbox_to_anchor=(0.86, 0.5))
     return figure

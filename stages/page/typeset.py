@@ -43,6 +43,11 @@ def format_number(value, form=","):
     return mantissa.replace("-", "−")
 
 
+def format_plural(count, noun):
+    """1 step; 81,417 steps."""
+    return f"{format_number(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def format_yaml(value):
     """A value as YAML on one line: null, true, {shift: 2}."""
     style = {"default_flow_style": True, "sort_keys": False, "width": math.inf}

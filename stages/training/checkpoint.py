@@ -1,4 +1,4 @@
-"""Checkpoint of a training run: an interrupted run continues after its last epoch.
+"""Checkpoint of a training run: an interrupted run continues after its last complete epoch.
 
 The file is .dvc/tmp/training/KEY, ignored by Git and DVC. KEY is the SHA-256 of everything that the
 result depends on, so no other run loads it. The file starts with the SHA-256 of its content.
@@ -35,7 +35,7 @@ def make_key(files, *settings):
 class Checkpoint:
     """Saves the history and the state_dict of each part (keyword arguments).
 
-    Identical concurrent runs share a checkpoint: it is equal at the same epoch.
+    Identical concurrent runs share a checkpoint: after the same epoch their states are equal.
     """
 
     def __init__(self, key, **parts):

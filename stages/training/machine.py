@@ -34,7 +34,7 @@ def choose_precision(name, device):
 
 
 def enable_determinism():
-    """Make equal inputs give equal bytes, or raise an error; disable TF32 on GPUs."""
+    """Make results bitwise reproducible; operations that cannot be raise an error. Disable TF32."""
     # Deterministic cuBLAS needs a fixed workspace.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)

@@ -181,8 +181,8 @@ function showImages() {
       other < 0 || (predicted[other] !== null && predicted[other] !== predicted[base]));
     list.replaceChildren(...shown.map(({ index, image, label, predicted }) => {
       const item = createElement("li");
-      if (image) item.append(createElement("img", { src: image, alt: `Test image ${index}, class ${label}` }));
-      item.append(createElement("span", {}, `class ${label}`), createElement("span", { class: "note" }, `test image ${index}`));
+      if (image) item.append(createElement("img", { src: image, alt: `Test image ${index}, label ${label}` }));
+      item.append(createElement("span", {}, `label ${label}`), createElement("span", { class: "note" }, `test image ${index}`));
       const classes = new Map(); // predicted class to run names
       predicted.forEach((found, run) => {
         if (found !== null && (other < 0 || run === other || run === base)) classes.set(found, [...(classes.get(found) ?? []), runs[run].name]);

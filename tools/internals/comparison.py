@@ -93,8 +93,8 @@ def tabulate(results, base, settings):
         if not has_images_of(results[base], result):
             row["95% interval"] = "other test images"
         elif name != base and name not in compared:
-            wrong = (r.actual != r.predicted for r in (results[base], result))
-            row["difference"], (low, high), row["p"] = compare_errors(*wrong)
+            errors = (r.actual != r.predicted for r in (results[base], result))
+            row["difference"], (low, high), row["p"] = compare_errors(*errors)
             row["95% interval"] = f"{low:+.1f} to {high:+.1f}"
         rows.append(row)
     table = pd.DataFrame(rows).astype({"difference": object}).sort_values(["errors", "loss"])

@@ -36,8 +36,8 @@ def cache():
 
 
 def run_cache():
-    """Run-cache folders, one per stage and inputs, without records or with a damaged one, and
-    records of other results.
+    """Run-cache folders (one per stage and inputs) that are empty or have a damaged record, and
+    records whose results belong to other parameters or inputs.
 
     `dvc repro` fails on truncated records that are still valid YAML, and on empty folders.
     """
@@ -48,7 +48,7 @@ def run_cache():
             yield f"{folder}: damaged; its stage reruns if needed", partial(shutil.rmtree, folder)
             continue
         for record, entry in records.items():
-            if not is_true(entry, top / "files/md5"):
+            if not is_consistent(entry, top / "files/md5"):
                 reason = "its results belong to other parameters or inputs"
                 yield f"{record}: {reason}; its stage reruns if needed", partial(forget, record)
 
@@ -62,7 +62,7 @@ def read_record(record):
         return None
 
 
-def is_true(entry, objects):
+def is_consistent(entry, objects):
     """Whether the metrics in a record were computed with its parameters, inputs and outputs: `dvc
     commit` and `dvc exp save` record whatever is in the workspace. `objects` is the cache's folder.
     """

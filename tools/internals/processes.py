@@ -49,7 +49,7 @@ def at_work():
         command = " ".join(process.info["cmdline"] or [process.info["name"] or "?"])[:100]
         folder = process.info["cwd"]
         if not folder:
-            yield f"process {process.pid} may be running here, its folder is unreadable: {command}"
+            yield f"process {process.pid} may be running here (its folder is unreadable): {command}"
         elif repository_of(Path(folder.partition(f"/{COPIES}/")[0])) == ours:
             yield f"process {process.pid} is running here: {command}"
     for path in rwlocks():
@@ -91,5 +91,5 @@ def in_use(path):
                 except (psutil.AccessDenied, OSError):
                     own = process.uids().effective == path.stat().st_uid
                     if own and process.name().startswith(TOOLS):
-                        return f"process {process.pid} may have it open, but is unreadable"
+                        return f"process {process.pid} may have it open (its files are unreadable)"
     return None

@@ -20,6 +20,11 @@ def rounding(value, n):
     return max(1e-9 * abs(value), 1e-12)
 
 
+def float32(value, n):
+    """Metrics of the same network in float32: AVX2 and AVX-512 differ by 1e-7 (relative)."""
+    return max(1e-5 * abs(value), 1e-9)
+
+
 def descent(value, n):
     """3,001 float64 gradient steps; an implementation in NumPy differs by less than 1e-6."""
     return 1e-6
@@ -39,8 +44,8 @@ def count(value, n):
 
 def first_steps(value, n):
     """0.5% for the losses of the first five steps, on the same kind of device. Over eight seeds,
-    bfloat16 changes them by up to 0.17%, threads by less than 0.01%; another seed changes at
-    least one of them by 1.8%. A learning rate 10% higher changes them by up to 0.4%.
+    bfloat16 and threads change them by up to 0.05%; another seed changes at least one of them by
+    1.2%. A learning rate 10% higher changes them by up to 0.5%.
     """
     return 0.005 * value
 
@@ -69,7 +74,7 @@ TOLERANCES = {
     r"train\.first_losses\..*": first_steps,
     r"train\.first_epoch_loss": first_epoch,
     r"train\.(val_loss|splits\.\w+\.loss)|evaluate\.loss": between_seeds(0.03),
-    r"evaluate\.ece": between_seeds(0.10),
+    r"evaluate\.ece\.0": between_seeds(0.10),
     r"evaluate\.train_mode\.one class\.accuracy": between_seeds(0.03),
     r"evaluate\.errors": count,
     r"train\.(val_acc|splits\.\w+\.accuracy)|xor\.(xor_solved|interval\..*|levels\..*)": proportion,

@@ -21,7 +21,7 @@ function drawLine(pen, from, to, width) {
   /** The test image on the pad. The first stroke of the pen replaces an example, but draws over an error. */
   let shown = { image: null, example: false };
 
-  const percent = (share) => `${(100 * share).toFixed(1)}%`;
+  const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
 
   /** Classify the pad's image and send all outputs to the feature maps. */
   function classify() {
@@ -34,13 +34,13 @@ function drawLine(pen, from, to, width) {
     const blank = !ink.some(Boolean);
     const best = outputs.probabilities.indexOf(Math.max(...outputs.probabilities));
     bars.forEach((bar, c) => {
-      const share = blank ? 0 : outputs.probabilities[c];
+      const probability = blank ? 0 : outputs.probabilities[c];
       bar.classList.toggle("best", !blank && c === best);
-      bar.querySelector(".fill").style.width = percent(share);
-      bar.querySelector(".share").textContent = percent(share);
+      bar.querySelector(".fill").style.width = percent(probability);
+      bar.querySelector(".probability").textContent = percent(probability);
     });
     const { classes } = data.network;
-    const truth = shown.image ? `, labelled ${classes[shown.image.label]}` : "";
+    const truth = shown.image ? `, label: ${classes[shown.image.label]}` : "";
     result.textContent = blank ? "Nothing drawn yet" : `Prediction: ${classes[best]}${truth}`;
     centred.disabled = Boolean(shown.image); // test images are centred
     document.dispatchEvent(new CustomEvent("classified", { detail: outputs }));

@@ -20,8 +20,8 @@
     const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
     const colours = palettes[signed ? "coolwarm" : "viridis"];
     return (value) => {
-      const share = signed ? (value / largest + 1) / 2 : value / largest;
-      return colours[Math.round(share * (colours.length - 1))];
+      const fraction = signed ? (value / largest + 1) / 2 : value / largest;
+      return colours[Math.round(fraction * (colours.length - 1))];
     };
   }
 
@@ -115,12 +115,12 @@
     for (const field of [row, column]) field.closest("label").hidden = size === 1;
     paintLarge(inputMap, outputs[source], inner.size, shown.channel, from, { x: left, y: top, side });
     paintLarge(outputMap, outputs[name], size, c, shade, { x, y, side: 1 });
-    find("input-name").textContent = inner.channels > 1 ? `${source}, map ${shown.channel}` : source;
-    find("output-name").textContent = `${name}, map ${c}`;
+    find("input-name").textContent = inner.channels > 1 ? `${source}, channel ${shown.channel}` : source;
+    find("output-name").textContent = `${name}, channel ${c}`;
     fillTable("patch", shown.patch, from);
     fillTable("kernel", shown.kernel, makeShade(shown.kernel, true));
     const steps = isVector ? [`Σ input × weight over ${parts.length} inputs = ${number(sum)}`] : [`Σ patch × kernel = ${number(shown.sum)}`];
-    if (parts.length > 1 && !isVector) steps.push(`over all ${parts.length} input maps ${number(sum)}`);
+    if (parts.length > 1 && !isVector) steps.push(`over all ${parts.length} input channels ${number(sum)}`);
     if (bias !== null) steps.push(`plus bias ${number(bias)} = ${number(sum + bias)}`);
     if (rectified) steps.push(`ReLU → ${number(value)}`);
     if (name === "linear2") {
