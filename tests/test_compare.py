@@ -137,7 +137,7 @@ def test_a_run_that_ended_before_evaluate_is_reported_and_excluded(repository):
     done = compare(repository, "half", "none", "worse")
     assert [*rows(done.stdout)[0]] == ["this commit", "worse"]
     half, none = done.stderr.splitlines()
-    assert half.startswith("half: skipped: reports/metrics/evaluate.json: stale: computed from an")
+    assert half.startswith("half: skipped: reports/metrics/evaluate.json: stale: computed from a d")
     assert none.startswith("none: skipped: reports/metrics/train.json: stale: computed with train")
 
 

@@ -38,6 +38,8 @@ def test_the_ema_decay_is_capped_early_and_then_has_the_time_constant():
     assert decays[-1] == pytest.approx(1 - 1 / 100)
     assert decays == sorted(decays)
     assert ema_decays(0.1, 3).tolist() == [0, 0, 0]  # a time constant below one step
+    for steps in (50, 421, 4210):  # every value up to the bound of train.ema has an effect
+        assert not torch.equal(ema_decays(0.09, steps), ema_decays(0.1, steps))
 
 
 def test_the_ema_follows_its_formula_for_weights_and_batch_norm_statistics():

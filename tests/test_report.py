@@ -127,7 +127,7 @@ def test_a_change_of_any_metric_changes_the_text(results, section):
 def test_the_class_with_the_lowest_recall_is_named(results):
     predictions = pd.read_csv("data/predictions.csv")
     predictions.assign(predicted=predictions["actual"].replace(7, 1)).to_csv("data/predictions.csv")
-    assert "Lowest recall: 7." in make()[1]
+    assert "Lowest recall: class 7." in make()[1]
 
 
 def test_the_table_of_numbers_defines_every_metric(results):
@@ -195,9 +195,9 @@ def test_a_changed_member_of_a_group_is_listed_with_its_group(results):
     ("schedule", "warmup", "expected"),
     [
         ("constant", 0.0, "constant It stays constant throughout"),
-        ("constant", 0.2, "weights are unstable. It stays constant afterwards"),
+        ("constant", 0.2, "weights is unstable. It stays constant afterwards"),
         ("cosine", 0.0, "with cosine decay It decays to zero"),
-        ("linear", 0.2, "weights are unstable. Then it decays to zero"),
+        ("linear", 0.2, "weights is unstable. Then it decays to zero"),
     ],
 )
 def test_the_page_describes_the_learning_rate_schedule(results, schedule, warmup, expected):
@@ -242,6 +242,28 @@ def test_the_answer_and_its_numbers_match_the_target(results, target, corner, ex
 def test_a_descent_that_does_not_converge_is_reported_with_the_step_limit(results):
     assert "l2_steps" not in read_metrics("surfaces")
     assert "and more than 3,000 steps on L2" in make()[1]
+
+
+def test_cross_entropy_is_better_only_if_it_needs_fewer_steps(results):
+    assert "Cross-entropy trains better" in make()[1]
+    change_metrics("surfaces", {"ce_steps": None, "l2_steps": 1})
+    _, text = make()
+    assert "Cross-entropy trains better" not in text
+    assert "takes more than 3,000 steps on cross-entropy and 1 step on L2" in text
+
+
+def test_distortions_by_zero_and_short_runs_are_described_correctly(results):
+    nothing = dict.fromkeys(("shift", "rotation", "scale", "shear", "elastic"), 0)
+    change_params("train", augment=nothing | {"until": 0.999}, label_smoothing=0.004)
+    change_metrics("xor", {"levels.0.fraction": 0.0, "levels.1.fraction": 0.0})
+    change_metrics("evaluate", {"errors": 100})
+    history = Path("data/network/history.csv")
+    pd.read_csv(history)[:1].to_csv(history, index=False)
+    _, text = make()
+    for part in ("After the only epoch the validation", "0.0% of the other starts", "0.4% of the"):
+        assert part in text
+    for part in ("Data augmentation", "augmented", "their augmentation", "Few errors"):
+        assert part not in text
 
 
 def test_the_page_works_without_errors_validation_or_unsolved_starts(results):

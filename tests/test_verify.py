@@ -130,6 +130,15 @@ def test_the_first_losses_are_not_compared_between_a_cpu_and_a_gpu(project):
     assert not conclude(tabulate(committed, here), here.machine)[1]
 
 
+def test_the_same_network_may_be_rounded_differently_by_another_processor(project):
+    committed, here = read_results(), read_results()
+    for name in ("loss", "ece.0"):
+        here.values[f"evaluate.{name}"] *= 1 + 1e-6
+    assert conclude(tabulate(committed, here), here.machine)[1]
+    here.values["evaluate.loss"] *= 1.0001
+    assert "evaluate.loss" in conclude(tabulate(committed, here), here.machine)[0]
+
+
 def test_results_without_validation_images_are_compared(project):
     results = read_results(), read_results()
     for each in results:

@@ -43,7 +43,7 @@ let showStart;
     const correct = countCorrect(p, xorSettings.tanh);
     const level = correct < 4 && levelOf(loss);
     const value = Number.isFinite(loss) ? `loss ${loss.toFixed(4)}` : "diverged";
-    const text = `step ${formatCount(step)}: ${value}, ${correct} of 4 points correct`;
+    const text = `step ${formatCount(step)}: ${value}, ${correct} of 4 points classified correctly`;
     status.textContent = `${start.name}, ${text}${level ? `, near ${level.name}` : ""}`;
     showValue(slider, formatCount(step));
     slider.setAttribute("aria-valuetext", text);
