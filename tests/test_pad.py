@@ -7,7 +7,9 @@ from browsing import CHROMIUM
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
-PERCENT = "[...document.querySelectorAll('#bars .share')].map(bar => parseFloat(bar.textContent))"
+PERCENT = (
+    "[...document.querySelectorAll('#bars .probability')].map(bar => parseFloat(bar.textContent))"
+)
 INK = "[...readInk(document.getElementById('drawing').getContext('2d'))].filter(Boolean).length"
 
 
@@ -201,7 +203,7 @@ def test_the_keyboard_selects_layer_map_and_pixel(open_page):
         page.locator(f"#{field}").press("ArrowUp")
         assert page.locator(f"#{field}").input_value() == "1"
     steps = page.locator("#steps")
-    expect(steps).to_contain_text("over all 32 input maps")
+    expect(steps).to_contain_text("over all 32 input channels")
     expect(steps).to_contain_text("ReLU →")
 
 

@@ -93,7 +93,7 @@ def test_seed_learning_rate_and_activation_change_the_xor_run(open_page):
     _, expected = xor_train.trajectory(xor_train.single_start(7), 60, 1.0, torch.nn.Identity())
     assert losses[-1] == pytest.approx(expected[-1].item(), abs=1e-4)
     assert len({*losses}) == 4
-    page.get_by_role("button", name="Reset").click()
+    page.locator("#xor-form").get_by_role("button", name="Reset").click()
     expect(status).to_contain_text("Seed 42, step 0")
 
 
@@ -115,7 +115,7 @@ def test_random_starts_train_together_and_load_by_keyboard(open_page):
     assert page.get_by_label("Seed").input_value() == ""
     page.get_by_label("Seed").fill("1.5")
     expect(page.locator("#xor-status")).to_contain_text("Start 2")
-    page.get_by_role("button", name="Reset").click()
+    page.locator("#xor-form").get_by_role("button", name="Reset").click()
     expect(page.locator("#xor-status")).to_contain_text("Seed 42, step 0")
     expect(page.locator("#starts-loaded")).to_have_text("")
     assert page.locator("#starts :checked").count() == 0

@@ -67,7 +67,7 @@ def test_results_of_another_network_or_other_images_are_refused(results, capsys)
     assert run_stage("cnn_train") == 0
     assert run_stage("plots") == 1  # evaluate ran on another network
     line = capsys.readouterr().err
-    assert line.startswith("reports/metrics/evaluate.json: stale: computed from another data/netw")
+    assert line.startswith("reports/metrics/evaluate.json: stale: computed from a different data/n")
     assert run_stage("evaluate") == 0
     assert run_stage("plots") == 0
     images = Path("data/mnist/test.npz").read_bytes()

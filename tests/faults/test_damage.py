@@ -150,5 +150,5 @@ def test_a_stage_reports_a_damaged_input(repository, stage, monkeypatch, capsys)
                 assert run_stage(stage) == 1, (name, damage)
                 line = capsys.readouterr().err.splitlines()[-1]
                 # The second message if the stage does not read the provenance of this file.
-                assert f"{name}: damaged: " in line or f"from another {name}; " in line, line
+                assert f"{name}: damaged: " in line or f"from a different {name}; " in line, line
             replace(path, content)
