@@ -30,7 +30,7 @@ def fold_batch_norm(state):
 
 
 def pack_weights(state):
-    """The folded weights in half precision, as base64, and the shape of each layer's weight.
+    """The folded weights as base64, and the shape of each layer's weight.
 
     Each layer's weight comes before its bias, little-endian.
     """
@@ -40,9 +40,8 @@ def pack_weights(state):
             assert len(weight) % 4 == 0  # network.js computes four channels at once
         shapes[layer] = [*weight.shape]
         arrays += [weight.ravel(), bias]
-    packed = np.concatenate(arrays).astype("<f2")
-    assert np.isfinite(packed).all()
-    return {"shapes": shapes, "weights": b64encode(packed.tobytes()).decode()}
+    packed = np.concatenate(arrays).astype("<f4").tobytes()
+    return {"shapes": shapes, "weights": b64encode(packed).decode()}
 
 
 def list_layers(state):

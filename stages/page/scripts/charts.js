@@ -60,7 +60,8 @@ function makeChart(host) {
       ? niceTicks(Math.log10(x.low), Math.log10(x.high), 5).filter(Number.isInteger).map((k) => 10 ** k)
       : niceTicks(x.low, x.high, width < 500 ? 3 : 5);
     const powers = [-4, -3, -2, -1, 0, 1, 2].flatMap((k) => [1, 2, 5].map((digit) => digit * 10 ** k));
-    const levels = y.log ? powers.filter((tick) => tick >= y.low && tick <= y.high) : niceTicks(y.low, y.high);
+    const inside = powers.filter((tick) => tick >= y.low && tick <= y.high);
+    const levels = y.log && inside.length > 1 ? inside : niceTicks(y.low, y.high);
     for (const tick of levels) {
       add("line", { class: "grid", x1: left, x2: width - right, y1: down(tick), y2: down(tick) });
       add("text", { x: left - 6, y: down(tick) + 4, "text-anchor": "end" }, (y.tick ?? round)(tick));
@@ -79,6 +80,7 @@ function makeChart(host) {
     for (const { points, colour } of series) {
       const line = points.map(([a, b]) => `${across(a).toFixed(1)},${down(b).toFixed(1)}`);
       add("polyline", { points: line.join(" "), stroke: colour });
+      if (points.length === 1) add("circle", { cx: across(points[0][0]), cy: down(points[0][1]), r: 3, fill: colour });
     }
     const focus = cursor < 0 ? chart.now : xs[cursor];
     const values = series.map(({ points }) =>

@@ -25,16 +25,15 @@ function tracePath(path, count, [w, b]) {
 }
 
 /**
- * Step and output at about 200 steps, evenly spaced on a logarithmic axis, and after each step that
- * the next one reverses. @param {number[]} path
+ * About 200 steps, evenly spaced on a logarithmic axis, each followed by the next one if that reverses
+ * its direction. @param {number[]} path
  */
-function sampleOutputs(path) {
+function sampleSteps(path) {
   const last = path.length - 1;
-  if (!last) return [[1, sigmoid(path[0])]];
+  if (!last) return [];
   const steps = Array.from({ length: 201 }, (_, k) => Math.round(last ** (k / 200)));
   const reverses = (k) => k > 0 && k < last && (path[k + 1] - path[k]) * (path[k] - path[k - 1]) < 0;
-  const shown = new Set(steps.flatMap((k) => (reverses(k) ? [k, k + 1] : [k])));
-  return [...shown].map((k) => [k, sigmoid(path[k])]);
+  return steps.flatMap((k) => (reverses(k) ? [k, k + 1] : [k]));
 }
 
 {
@@ -50,7 +49,7 @@ function sampleOutputs(path) {
   /** z after 0, 1, … steps on each loss. @type {Record<string, number[]>} */
   const paths = {};
   const formatSteps = (count) => `${formatCount(count)} ${count === 1 ? "step" : "steps"}`;
-  const lr = () => Number((10 ** rate.value).toPrecision(3));
+  const lr = () => readRate(rate, data.surfaces.lr);
   const longest = () => Math.max(...Object.values(paths).map((path) => path.length - 1));
   /** The progress slider has a logarithmic scale of steps. */
   const shownSteps = () => Math.round(Math.expm1(progress.value * Math.log1p(longest())));
@@ -78,6 +77,8 @@ function sampleOutputs(path) {
     }
     showValue(progress, formatCount(shown));
     drawPaths();
+    const sampled = [...new Set([shown, ...Object.values(paths).flatMap(sampleSteps)])].toSorted((a, b) => a - b);
+    const outputsOf = (path) => sampled.filter((k) => k > 0 && k < path.length).map((k) => [k, sigmoid(path[k])]);
     drawChart({
       label: "Output ŷ by gradient step, for both losses",
       x: { label: "step", low: 1, high: Math.max(10, longest()), log: true, format: formatCount },
@@ -86,7 +87,7 @@ function sampleOutputs(path) {
       series: Object.entries(LOSSES).map(([loss, { name, colour }]) => ({
         name: `${name} ŷ`,
         colour: `var(${colour})`,
-        points: sampleOutputs(paths[loss]),
+        points: paths[loss].length > 1 ? outputsOf(paths[loss]) : [[1, sigmoid(paths[loss][0])]],
       })),
       now: progress.value < 1 && shown > 0 ? shown : undefined,
     });
@@ -106,7 +107,7 @@ function sampleOutputs(path) {
     });
     arrival.textContent = `${ends.join("; ")}.`;
     for (const input of [weight, bias, target]) showValue(input, round(Number(input.value)));
-    showValue(rate, round(lr()));
+    showValue(rate, String(lr()));
     progress.value = 1;
     drawSurfaces();
     showProgress();

@@ -92,7 +92,7 @@
 
   const keepInside = (field, most) => {
     field.max = most;
-    field.value = Math.min(Math.max(Number(field.value) || 0, 0), most);
+    field.value = Math.min(Math.max(Math.trunc(field.value) || 0, 0), most);
     return Number(field.value);
   };
 

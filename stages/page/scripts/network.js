@@ -10,24 +10,13 @@ function decodeBytes(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
-/** Half-precision numbers as float32. @param {Uint8Array} bytes little-endian */
-function decodeHalf(bytes) {
-  const halves = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length / 2 }, (_, k) => {
-    const half = halves.getUint16(2 * k, true);
-    const [exponent, fraction] = [(half >> 10) & 31, half & 1023];
-    const size = exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24;
-    return half >> 15 ? -size : size;
-  });
-}
-
 /**
  * Weight and bias of each layer, BatchNorm folded in.
  * @param {{shapes: Record<string, number[]>, weights: string}} packed
  * @returns {Record<string, Layer>}
  */
 function unpackNetwork(packed) {
-  const values = decodeHalf(decodeBytes(packed.weights));
+  const values = new Float32Array(decodeBytes(packed.weights).buffer); // little-endian, as all browsers
   const layers = {};
   let at = 0;
   for (const [name, shape] of Object.entries(packed.shapes)) {

@@ -20,6 +20,10 @@ function round(value) {
 /** A whole number with thousands separators. @param {number} value */
 const formatCount = (value) => value.toLocaleString("en");
 
+/** The rate on a logarithmic slider, with three significant digits; its initial rate exactly. */
+const readRate = (slider, initial) =>
+  Math.abs(slider.value - slider.defaultValue) < 1e-6 ? initial : Number((10 ** slider.value).toPrecision(3));
+
 /** Show a slider's value beside it and to screen readers. @param {HTMLInputElement} input @param {string} text */
 function showValue(input, text) {
   document.getElementById(`${input.name}-value`).textContent = text;

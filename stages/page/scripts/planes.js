@@ -57,7 +57,7 @@ function drawPlane(canvas, { low, high, logit, points, axes }) {
   for (let k = 0; k < n * n; k += 1) {
     values[k] = logit(at(k % n), at(n - 1 - Math.floor(k / n)));
     const output = sigmoid(values[k]);
-    const colour = rgb[output > 0.5 ? 1 : 0];
+    const colour = rgb[values[k] > 0 ? 1 : 0];
     for (let c = 0; c < 3; c += 1) image.data[4 * k + c] = colour[c];
     image.data[4 * k + 3] = 30 + 220 * Math.abs(output - 0.5); // opacity grows with confidence
   }

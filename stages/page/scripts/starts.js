@@ -8,6 +8,7 @@
   let step = 0;
   /** @type {Float64Array[]} */ let networks = [];
   button.textContent = `Train ${count} starts`;
+  document.getElementById("starts-other").hidden = count === data.xor.starts;
 
   const drawStarts = () => randomStarts(data.xor.starts, data.xor.seed, first, first + count);
   const cells = Array.from({ length: count }, (_, k) => {
@@ -62,7 +63,7 @@
     advance(milliseconds) { // five seconds in total; a frame trains at most as long as the previous frame took
       const { lr, tanh, steps } = xorSettings;
       position = Math.min(steps, position + (milliseconds * steps) / 5000);
-      const until = performance.now() + Math.min(200, Math.max(20, milliseconds));
+      const until = performance.now() + Math.min(50, Math.max(20, milliseconds));
       while (step < Math.floor(position) && performance.now() < until) {
         for (const p of networks) stepXor(p, lr, tanh);
         step += 1;
@@ -78,7 +79,8 @@
     loaded.textContent = "";
   };
   document.getElementById("starts-other").addEventListener("click", () => {
-    first = first + 2 * count <= data.xor.starts ? first + count : 0;
+    const last = data.xor.starts - count;
+    first = first < last ? Math.min(first + count, last) : 0;
     unselect();
     restart();
   });

@@ -20,14 +20,13 @@ function markPoint(pen, [x, y], radius, fill, rim) {
 
 /** Draw a path with a dot for each step far enough from the previous dot; hidden parts are faint. */
 function drawPath(pen, { project, isHidden, font }, { points, stops, label }, { fill, ink, card }, width) {
-  const line = points
-    .filter((point) => Math.max(...point.map(Math.abs)) <= data.surfaces.extent * 1.001)
-    .map((point) => ({ at: project(point), alpha: isHidden(point) ? 0.25 : 1 }));
-  if (!line.length) return;
+  const isInside = (point) => Math.max(...point.map(Math.abs)) <= data.surfaces.extent * 1.001;
+  const line = points.map((point) => ({ at: project(point), alpha: !isInside(point) ? 0 : isHidden(point) ? 0.25 : 1 }));
   for (const [colour, thickness] of [[card, 5], [fill, 2.5]]) {
     pen.strokeStyle = colour;
     pen.lineWidth = thickness;
     for (let k = 1; k < line.length; k += 1) {
+      if (!line[k - 1].alpha || !line[k].alpha) continue;
       pen.globalAlpha = line[k].alpha;
       pen.beginPath();
       pen.moveTo(...line[k - 1].at);
@@ -36,14 +35,15 @@ function drawPath(pen, { project, isHidden, font }, { points, stops, label }, { 
     }
   }
   let last = [-99, -99];
-  for (const { at, alpha } of stops.filter((k) => k < line.length).map((k) => line[k])) {
-    if (Math.hypot(at[0] - last[0], at[1] - last[1]) < 6) continue;
+  for (const { at, alpha } of stops.map((k) => line[k])) {
+    if (!alpha || Math.hypot(at[0] - last[0], at[1] - last[1]) < 6) continue;
     pen.globalAlpha = alpha;
     markPoint(pen, at, 3, fill, card);
     last = at;
   }
   pen.globalAlpha = 1;
   markPoint(pen, line[0].at, 4, card, fill);
+  if (!line.at(-1).alpha) return; // the path ends outside the surface
   const [x, y] = line.at(-1).at;
   markPoint(pen, [x, y], 5, fill, card);
   pen.font = `600 ${font}`;

@@ -69,9 +69,9 @@ let showStart;
 
   /** Train from the current start with the current settings; show the network after a step. */
   function retrain(step = 0) {
-    Object.assign(xorSettings, { lr: Number((10 ** rate.value).toPrecision(3)), tanh: tanh.checked });
+    Object.assign(xorSettings, { lr: readRate(rate, data.xor.lr), tanh: tanh.checked });
     trained = trainXor(start.parameters, xorSettings);
-    showValue(rate, round(xorSettings.lr));
+    showValue(rate, String(xorSettings.lr));
     goTo(step);
   }
   showStart = (name, parameters, step) => {
