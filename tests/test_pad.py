@@ -202,9 +202,12 @@ def test_the_keyboard_selects_layer_map_and_pixel(open_page):
         page.locator(f"#{field}").fill("0")
         page.locator(f"#{field}").press("ArrowUp")
         assert page.locator(f"#{field}").input_value() == "1"
+        page.locator(f"#{field}").fill("2.5")
+        assert page.locator(f"#{field}").input_value() == "2"
     steps = page.locator("#steps")
     expect(steps).to_contain_text("over all 32 input channels")
     expect(steps).to_contain_text("ReLU →")
+    assert page.messages == []
 
 
 @pytest.mark.slow

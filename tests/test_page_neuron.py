@@ -220,3 +220,17 @@ def test_rotation_keeps_the_progress_of_the_descent(open_page):
     page.locator("#progress").press("Home")
     page.locator("#turn").press("ArrowRight")
     assert page.locator("#progress").input_value() == "0"
+
+
+def test_the_chart_and_the_table_agree_on_an_oscillating_descent(open_page):
+    page = open_page()
+    set_slider = (
+        "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')) }"
+    )
+    page.locator("#rate").evaluate(set_slider, 1)  # the largest learning rate
+    for progress in (0.5, 0.8, 0.9, 0.97):
+        page.locator("#progress").evaluate(set_slider, progress)
+        rows = page.locator("tr[data-loss] td:nth-of-type(2)").all_inner_texts()
+        legend = page.locator("#descent-chart .legend").inner_text()
+        assert len(rows) == 2
+        assert all(output in legend for output in rows), (progress, rows, legend)

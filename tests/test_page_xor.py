@@ -102,6 +102,7 @@ def test_random_starts_train_together_and_load_by_keyboard(open_page):
     page = open_page(390, reduced_motion="reduce")
     page.locator("#starts").scroll_into_view_if_needed()
     assert page.locator("#starts input").count() == 30
+    assert not page.locator("#starts-other").is_visible()  # there are no others
     page.locator("#starts-run").press("Enter")
     expect(page.locator("#starts-status")).to_contain_text(
         "Step 60: 0 of 30 solved", timeout=20_000

@@ -2,6 +2,8 @@
 
 import json
 import re
+from base64 import b64decode
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -411,3 +413,19 @@ def test_formulas_are_converted_to_mathml_with_template_values(results):
     assert "$" not in text
     assert "{{" not in page[: page.index('id="data"')]  # JSDoc types contain braces
     assert re.search(r"<math[^>]*>.*?<mn>6</mn>", page)
+
+
+@pytest.mark.parametrize("extent", [6.0, 7.0, 1000.0, 0.3])
+def test_the_start_sliders_reach_the_corner_of_the_grid(results, extent):
+    change_params("surfaces", extent=extent)
+    for name in ("weight", "bias"):
+        slider = re.search(rf'id="{name}" min="(.*?)" max="(.*?)" step="(.*?)"', make()[0])
+        low, high, step = map(Decimal, slider.groups())
+        assert (high - low) % step == 0
+
+
+def test_weights_of_any_size_are_packed(results):
+    state = {name: 1e6 * array for name, array in read_arrays("data/network/weights.npz").items()}
+    packed = np.frombuffer(b64decode(network.pack_weights(state)["weights"]), "<f4")
+    assert np.isfinite(packed).all()
+    assert len(packed) > 115_000
