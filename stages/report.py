@@ -30,7 +30,14 @@ from common.stage import run
 from common.statistics import most_confident_errors, recall_by_class
 from page import facts, network
 from page.source import quote_source
-from page.typeset import Mathematics, embed_folder, format_number, format_plural, format_yaml
+from page.typeset import (
+    Mathematics,
+    embed_folder,
+    format_number,
+    format_percent,
+    format_plural,
+    format_yaml,
+)
 
 PAGE = Path(__file__).with_name("page")
 STYLES = ("base", "neuron", "xor", "network", "print")  # in the order of the page
@@ -58,10 +65,9 @@ def make_environment():
         extensions=[Mathematics],
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
-    environment.filters["percent"] = lambda fraction, digits=2: f"{fraction:.{digits}%}"
-    environment.filters |= {"number": format_number, "plural": format_plural, "yaml": format_yaml}
-    environment.filters |= {"flatten": flatten, "log10": log10, "quote": quote}
-    environment.filters["csp_hash"] = csp_hash
+    environment.filters |= {"number": format_number, "percent": format_percent}
+    environment.filters |= {"plural": format_plural, "yaml": format_yaml, "flatten": flatten}
+    environment.filters |= {"log10": log10, "quote": quote, "csp_hash": csp_hash}
     environment.globals["source"] = quote_source
     return environment
 

@@ -43,6 +43,11 @@ def format_number(value, form=","):
     return mantissa.replace("-", "−")
 
 
+def format_percent(fraction, digits=2):
+    """A fraction in percent; with digits=None as many digits as it has."""
+    return f"{100 * fraction:g}%" if digits is None else f"{fraction:.{digits}%}"
+
+
 def format_plural(count, noun):
     """1 step; 81,417 steps."""
     return f"{format_number(count)} {noun}{'' if count == 1 else 's'}"

@@ -60,8 +60,8 @@ function makeChart(host) {
       ? niceTicks(Math.log10(x.low), Math.log10(x.high), 5).filter(Number.isInteger).map((k) => 10 ** k)
       : niceTicks(x.low, x.high, width < 500 ? 3 : 5);
     const powers = [-4, -3, -2, -1, 0, 1, 2].flatMap((k) => [1, 2, 5].map((digit) => digit * 10 ** k));
-    const inside = powers.filter((tick) => tick >= y.low && tick <= y.high);
-    const levels = y.log && inside.length > 1 ? inside : niceTicks(y.low, y.high);
+    const marked = y.log ? powers.filter((tick) => tick >= y.low && tick <= y.high) : [];
+    const levels = marked.length > 1 ? marked : niceTicks(y.low, y.high);
     for (const tick of levels) {
       add("line", { class: "grid", x1: left, x2: width - right, y1: down(tick), y2: down(tick) });
       add("text", { x: left - 6, y: down(tick) + 4, "text-anchor": "end" }, (y.tick ?? round)(tick));

@@ -78,7 +78,9 @@ function sampleSteps(path) {
     showValue(progress, formatCount(shown));
     drawPaths();
     const sampled = [...new Set([shown, ...Object.values(paths).flatMap(sampleSteps)])].toSorted((a, b) => a - b);
-    const outputsOf = (path) => sampled.filter((k) => k > 0 && k < path.length).map((k) => [k, sigmoid(path[k])]);
+    const outputsOf = (path) => path.length === 1
+      ? [[1, sigmoid(path[0])]] // the logarithmic axis has no step 0
+      : sampled.filter((k) => k > 0 && k < path.length).map((k) => [k, sigmoid(path[k])]);
     drawChart({
       label: "Output ŷ by gradient step, for both losses",
       x: { label: "step", low: 1, high: Math.max(10, longest()), log: true, format: formatCount },
@@ -87,7 +89,7 @@ function sampleSteps(path) {
       series: Object.entries(LOSSES).map(([loss, { name, colour }]) => ({
         name: `${name} ŷ`,
         colour: `var(${colour})`,
-        points: paths[loss].length > 1 ? outputsOf(paths[loss]) : [[1, sigmoid(paths[loss][0])]],
+        points: outputsOf(paths[loss]),
       })),
       now: progress.value < 1 && shown > 0 ? shown : undefined,
     });

@@ -16,7 +16,7 @@ function decodeBytes(text) {
  * @returns {Record<string, Layer>}
  */
 function unpackNetwork(packed) {
-  const values = new Float32Array(decodeBytes(packed.weights).buffer); // little-endian, as all browsers
+  const values = new Float32Array(decodeBytes(packed.weights).buffer); // little-endian, like all browsers
   const layers = {};
   let at = 0;
   for (const [name, shape] of Object.entries(packed.shapes)) {
