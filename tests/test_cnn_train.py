@@ -1,5 +1,6 @@
 """The network, its training runs and their outputs."""
 
+import json
 import sys
 from functools import partial
 
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from workspaces import train
+from workspaces import small_params, train
 
 import cnn_train
 from common.files import read_arrays
@@ -15,7 +16,9 @@ from common.mnist import TRAIN, read_images
 from common.model import DigitClassification, fuse, predict, scale
 from common.params import ParameterError
 from figures import cnn
+from training.augment import draw_epoch
 from training.data import read_splits, shuffled_batches
+from training.optimizer import learning_rates
 
 read_model = partial(torch.load, weights_only=True)
 
@@ -85,6 +88,9 @@ def test_training_learns_easy_classes_and_a_second_run_gives_equal_bytes(images,
     assert history["epoch"].tolist() == [1, 2, 3, 4]
     assert {f"{s}_{v}" for s in ("train", "val", "test") for v in ("loss", "acc")} < {*history}
     assert history["test_acc"].iloc[-1] > 0.9
+    assert 0.5 < history["train_acc"].iloc[-1] <= 1
+    lrs = learning_rates(0.02, 44, "linear", small_params()["train"]["warmup"])
+    assert history["lr"].tolist() == pytest.approx(lrs[::11].tolist(), rel=1e-5)
     assert metrics["val_acc"] == pytest.approx(history["val_acc"].iloc[-1])
     # The last training loss in the history is a mean over the epoch, not of the final network.
     training, validation = metrics["splits"]
@@ -93,6 +99,13 @@ def test_training_learns_easy_classes_and_a_second_run_gives_equal_bytes(images,
     assert (training["images"], validation["images"]) == (180, 20)
     # A patch version would change the bytes of the results.
     assert metrics["machine"][0]["python"] == f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def test_the_saved_network_is_the_one_in_the_last_row_of_the_history(computed):
+    last = pd.read_csv(computed / "data/network/history.csv").iloc[-1]
+    evaluated = json.loads((computed / "reports/metrics/evaluate.json").read_text())
+    assert evaluated["accuracy"] == pytest.approx(last["test_acc"], abs=1e-5)
+    assert evaluated["loss"] == pytest.approx(last["test_loss"], rel=1e-4)
 
 
 def test_the_weight_arrays_equal_the_checkpoint(computed):
@@ -127,16 +140,35 @@ def test_without_validation_its_columns_are_empty_and_its_metrics_absent(images)
 
 
 def test_each_epoch_visits_every_image_once_in_a_new_order():
-    first, again, second = (torch.cat(shuffled_batches(96, 16, 3, epoch)) for epoch in (1, 1, 2))
+    first, again, epoch, seed, swapped = (
+        torch.cat(shuffled_batches(96, 16, *key))
+        for key in ((3, 1), (3, 1), (3, 2), (4, 1), (1, 3))
+    )
     assert sorted(first.tolist()) == [*range(96)]
     assert torch.equal(first, again)
-    assert not torch.equal(first, second)
+    assert not any(torch.equal(first, other) for other in (epoch, seed, swapped))
     assert [len(batch) for batch in shuffled_batches(100, 16, 3, epoch=1)] == [16] * 6
 
 
+def test_each_epoch_draws_new_distortions(images, monkeypatch):
+    drawn = []
+
+    def draw(*arguments):
+        drawn.extend(draw_epoch(*arguments))
+        return drawn[-11:]
+
+    monkeypatch.setattr(cnn_train, "draw_epoch", draw)
+    train(augment=small_params()["train"]["augment"] | {"until": 1.0})
+    assert len(drawn) == 22
+    assert not torch.equal(drawn[0], drawn[11])
+
+
 def test_the_notebooks_settings_keep_the_learning_rate_constant(images):
-    train(optimizer="adam", schedule="constant", warmup=0, ema=0, lr=0.01, augment=None)
+    settings = {"optimizer": "adam", "schedule": "constant", "warmup": 0.0, "augment": None}
+    longer = train(ema=0.0, lr=0.01, **settings)
     assert pd.read_csv("data/network/history.csv")["lr"].tolist() == [0.01, 0.01]
+    # The first losses are those of the first epoch.
+    assert train(ema=0.0, lr=0.01, epochs=1, **settings)["first_losses"] == longer["first_losses"]
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ from workspaces import run_stage
 
 import evaluate
 from common.files import write_arrays, write_bytes
-from common.mnist import TEST
+from common.mnist import TEST, read_images
 from common.model import DigitClassification, scale
+from common.results import read_metrics
 from common.statistics import recall_by_class, wilson_interval
 from common.weights import pack_state
 
@@ -79,6 +80,7 @@ def test_the_metrics_match_the_predictions_and_a_second_run_gives_equal_bytes(im
     assert len(predictions) == 100
     assert metrics["errors"] == (predictions["actual"] != predictions["predicted"]).sum()
     assert metrics["accuracy"] == pytest.approx(1 - metrics["errors"] / 100)
+    assert metrics["interval"] == pytest.approx([*wilson_interval(100 - metrics["errors"], 100)])
     assert [*metrics] == [
         "accuracy",
         "errors",
@@ -105,6 +107,29 @@ def test_in_train_mode_predictions_depend_on_the_batch(images):
     assert not torch.equal(evaluate.predict_in_train_mode(model, pixels, batch_size=2), labels)
     assert not model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_accuracies_in_train_mode_are_those_of_the_predictions(computed, monkeypatch):
+    monkeypatch.chdir(computed)
+    images, actual = map(torch.from_numpy, read_images(TEST))
+    model = DigitClassification()
+    model.load_state_dict(torch.load("data/network/model.pth", weights_only=True))
+    predicted = (
+        evaluate.predict_in_train_mode(model, images, batch_size=20),
+        evaluate.predict_by_class(model, images, actual, batch_size=20),
+    )
+    found = [row["accuracy"] for row in read_metrics("evaluate")["train_mode"]]
+    assert found == pytest.approx([(p == actual).double().mean().item() for p in predicted])
+    assert found[0] > found[1]
+
+
+def test_batches_in_train_mode_have_at_least_batch_size_images():
+    class CountImages(torch.nn.Module):
+        def forward(self, batch):
+            return torch.eye(20)[len(batch)].expand(len(batch), 20)
+
+    pixels = torch.zeros(10, 28, 28, dtype=torch.uint8)
+    assert evaluate.predict_in_train_mode(CountImages(), pixels, 4).tolist() == [5] * 10
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 64])

@@ -101,5 +101,11 @@ def test_the_stage_writes_all_fields_and_a_second_run_gives_equal_bytes(written)
     assert arrays["relu_l2_grad"][-1, -1] == 2 * (12 - 0.5)
     np.testing.assert_allclose(arrays["cut_sigmoid"], 1 / (1 + np.exp(-weight)))
     extremes = {row["field"]: row for row in metrics["fields"]}
-    at = np.unravel_index(arrays["l2_grad"].argmax(), (12, 12))
-    assert extremes["l2_grad"]["max_at"] == pytest.approx(weight[at[0]] + bias[at[1]])
+    for name, row in extremes.items():
+        assert (row["min"], row["max"]) == (arrays[name].min(), arrays[name].max())
+        if name.endswith("grad"):
+            for end, k in (("min_at", arrays[name].argmin()), ("max_at", arrays[name].argmax())):
+                i, j = np.unravel_index(k, (12, 12))
+                assert row[end] == pytest.approx(weight[i] + bias[j])
+    for name in ("l2", "ce", "relu_l2"):
+        assert metrics[f"{name}_sum"] == pytest.approx(arrays[name].sum())

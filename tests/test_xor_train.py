@@ -1,6 +1,8 @@
 """The XOR networks agree with PyTorch, NumPy and theory."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,11 +118,39 @@ def test_the_stage_writes_its_arrays_and_a_second_run_gives_equal_bytes(written)
     assert arrays["initial"].tolist() == torch.cat([p.flatten() for p in start]).tolist()
     assert arrays["final_losses"].shape == arrays["solved"].shape == (30,)
     assert state["hidden.weight"].shape == (2, 2)
-    assert arrays["initial"].tolist() == [
-        value for parameter in start for value in parameter.flatten().tolist()
-    ]
+    assert Path("data/xor.pth").stat().st_size < 5000  # the last network, not all of them
     low, high = metrics["interval"]
     assert low <= metrics["xor_solved"] <= high
+    for run, name in zip(metrics["runs"], ("losses", "linear_losses"), strict=True):
+        assert (run["loss"], run["min"]) == (arrays[name][-1], arrays[name].min())
+    rows = json.loads(Path("reports/plots/xor.json").read_text())["rows"]
+    assert [row["step"] for row in rows] == [*range(0, 61, 10)]
+    for column, name in (("tanh", "losses"), ("linear", "linear_losses")):
+        assert [row[column] for row in rows] == pytest.approx(arrays[name][::10], rel=1e-5)
+
+
+def test_the_levels_are_the_losses_of_stalled_outputs():
+    two_correct, one_correct = (1e-9, 1 - 1e-9, 0.5, 0.5), (1e-9, 2 / 3, 2 / 3, 2 / 3)
+    outputs = torch.tensor([two_correct, one_correct], dtype=torch.float64)
+    losses = xor_train.summed_loss(outputs.T.logit())
+    assert losses.tolist() == pytest.approx(xor_train.LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("solved", "fractions"), [([4, 3, 3, 3], [1 / 3, 1 / 3]), ([4, 4, 4, 4], [])]
+)
+def test_the_fractions_at_the_levels_are_of_the_unsolved_starts(
+    solved, fractions, workspace, monkeypatch
+):
+    descend, (low, high) = xor_train.descend, xor_train.LEVELS
+    ends = xor_train.random_starts(4, 0), torch.tensor([0.01, low, low + 0.2, high])
+    monkeypatch.setattr(
+        xor_train, "descend", lambda n, *rest: [ends] if n.c.numel() == 4 else descend(n, *rest)
+    )
+    monkeypatch.setattr(xor_train, "correct", lambda *_: torch.tensor(solved))
+    metrics = xor_train.main(**small_params()["xor"] | {"starts": 4})
+    assert [row["fraction"] for row in metrics["levels"]] == pytest.approx(fractions)
+    assert metrics["xor_solved"] == solved.count(4) / 4
 
 
 def test_at_most_100_snapshots_are_drawn(workspace):
