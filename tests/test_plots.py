@@ -163,10 +163,11 @@ def test_snapshots_of_xor_show_the_activations_and_the_half_planes(computed):
     assert [*xor.POINTS] == [f"({x:.0f}, {y:.0f})" for x, y in xor_train.X]
     _, axes = plt.subplots()
     points = np.array([[-0.9, 0.1], [0.5, 0.7], [0.2, -0.3], [0.9, -0.8]])
-    xor.draw_hidden_plane(axes, points, np.array([1, 0, -0.5]))  # positive where h1 > 0.5
-    regions = axes.images[0].get_array()
-    h1 = np.linspace(-1.25, 1.25, 251)
-    assert (regions == (h1 > 0.5)).all()
+    xor.draw_hidden_plane(axes, points, np.array([1, 3, -0.5]))
+    (regions,), h = axes.images, np.linspace(-1.25, 1.25, 251)
+    assert (regions.get_array() == (h[None] + 3 * h[:, None] > 0.5)).all()
+    assert (regions.origin, regions.get_extent()) == ("lower", [-1.25, 1.25, -1.25, 1.25])
+    assert axes.get_ylim() == (-1.25, 1.25)
     markers = [line for line in axes.lines if line.get_marker() in "os"]
     np.testing.assert_allclose([line.get_xydata()[0] for line in markers], points)
     assert [line.get_marker() for line in markers] == ["o", "s", "s", "o"]
