@@ -12,7 +12,7 @@ from workspaces import small_params
 
 import cnn_train
 import surfaces
-from common.params import read_params, validate
+from common.params import compare, read_params, validate
 from common.stage import exit_on_user_error, run
 
 
@@ -63,6 +63,15 @@ def test_a_missing_parameter_is_reported_by_name(workspace, capsys):
     del params["surfaces"]["target"]
     Path("params.yaml").write_text(yaml.safe_dump(params))
     assert error_line(capsys) == "params.yaml: surfaces.target: missing"
+
+
+def test_differences_are_listed_by_dotted_name_including_added_and_removed_parameters():
+    before, after = {"lr": 1, "augment": {"shift": 2}, "old": 3}, {"lr": 1.0, "augment": None}
+    assert [*compare(before, after)] == [
+        ("augment", "absent", "None"),
+        ("augment.shift", "2", "absent"),
+        ("old", "3", "absent"),
+    ]
 
 
 AUGMENT = [
