@@ -90,8 +90,8 @@ def test_a_flipped_bit_in_an_archives_directory_is_detected_or_harmless(workspac
 
 
 def test_damaged_metrics_are_reported_by_file_name(workspace):
-    results.write_metrics("train", {"loss": 1.0})
-    assert results.read_metrics("train") == {"loss": 1.0}
+    results.write_metrics("train", {"loss": 2 / 3, "errors": 12_345_678_901})
+    assert results.read_metrics("train") == {"loss": 0.6666666667, "errors": 12_345_678_901}
     Path("reports/metrics/train.json").write_text('{"loss": 1')
     with pytest.raises(files.DamagedFileError, match=r"reports/metrics/train\.json: damaged"):
         results.read_metrics("train")
