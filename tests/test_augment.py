@@ -1,5 +1,7 @@
 """Data augmentation: distortions of images."""
 
+import math
+
 import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample
@@ -31,6 +33,8 @@ def test_an_image_is_shifted_by_whole_pixels_without_wrapping():
         torch.testing.assert_close(copy, expected, atol=1e-2, rtol=0)
         seen.add((int(right), int(down)))
     assert len(seen) == 25
+    counts = draws(5000, shift=2)[:, 0, 2].unique(return_counts=True)[1] / 5000
+    torch.testing.assert_close(counts, torch.full((5,), 0.2), atol=0.03, rtol=0)
 
 
 def test_a_quarter_turn_agrees_with_rot90():
@@ -59,6 +63,20 @@ def test_each_image_has_its_own_distortion_within_the_limits():
     sides = draws(scale=0.1)[:, [0, 1], [0, 1]].log()
     assert 0.095 < sides.abs().max() <= 0.1001
     assert not torch.equal(sides[:, 0], sides[:, 1])
+
+
+def test_an_image_is_scaled_then_sheared_then_rotated():
+    drawn = draws(rotation=30.0, scale=0.2, shear=0.1)[:, :, :2]
+    angles = torch.atan2(drawn[:, 1, 0], drawn[:, 0, 0])
+    rotation = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], 1)
+    rest = rotation.view(-1, 2, 2).mT @ drawn  # [[width, shear · height], [0, height]]
+    torch.testing.assert_close(rest[:, 1, 0], torch.zeros(500), atol=1e-6, rtol=0)
+    shears = rest[:, 0, 1] / rest[:, 1, 1]
+    sides = rest[:, [0, 1], [0, 1]].log()
+    for values, limit in ((angles, math.radians(30)), (shears, 0.1), (sides, 0.2)):
+        assert 0.95 * limit < values.abs().max() < 1.001 * limit
+    together = torch.stack([angles, shears, *sides.T])
+    assert (torch.corrcoef(together) - torch.eye(4)).abs().max() < 0.2  # drawn independently
 
 
 def test_elastic_displacements_have_equal_variance_and_are_smooth():

@@ -171,6 +171,13 @@ def test_the_notebooks_settings_keep_the_learning_rate_constant(images):
     assert train(ema=0.0, lr=0.01, epochs=1, **settings)["first_losses"] == longer["first_losses"]
 
 
+def test_the_training_loss_is_the_mean_over_the_steps(images):
+    metrics = train(epochs=1, batch_size=36)
+    loss = pd.read_csv("data/network/history.csv")["train_loss"].item()
+    assert len(metrics["first_losses"]) == 5  # 180 / 36
+    assert loss == pytest.approx(sum(metrics["first_losses"]) / 5, rel=1e-5)
+
+
 @pytest.mark.slow
 def test_compiled_training_agrees_with_eager_training(images, compiler):
     train(compile=False)

@@ -124,14 +124,20 @@ def test_images_are_downloaded_from_a_correct_server(workspace, files, serve, mo
     assert written() == first
 
 
-@pytest.mark.parametrize("kind", ["folder", "relative folder", "file address"])
+@pytest.mark.parametrize("kind", ["folder", "relative folder", "home folder", "file address"])
 def test_a_folder_can_be_a_mirror(kind, workspace, files, monkeypatch):
     mirror = workspace / "möglich ein Spiegel"
     mirror.mkdir()
     for name, content in files.items():
         (mirror / name).write_bytes(content)
-    address = {"folder": mirror, "relative folder": mirror.name, "file address": mirror.as_uri()}
-    monkeypatch.setenv("MNIST_MIRROR", str(address[kind]))
+    address = {
+        "folder": f"{mirror}/",
+        "relative folder": mirror.name,
+        "home folder": f"~/{mirror.name}",
+        "file address": f"{mirror.as_uri()}/",
+    }
+    monkeypatch.setenv("HOME", str(workspace))
+    monkeypatch.setenv("MNIST_MIRROR", address[kind])
     download_mnist.main(dataset="mnist")
     assert_arrays_match(files)
 
@@ -198,14 +204,17 @@ def test_the_next_mirror_is_used_after_a_faulty_one(
     assert_arrays_match(files)
 
 
-def test_every_unreachable_address_is_reported(workspace, files, monkeypatch, capsys):
+def test_every_unreachable_address_is_reported_the_users_mirror_first(
+    workspace, files, monkeypatch, capsys
+):
     dead = ["http://127.0.0.1:9", "http://127.0.0.1:10"]
     monkeypatch.setenv("MNIST_MIRROR", dead[0])
     monkeypatch.setattr(MNIST, "mirrors", [f"{dead[1]}/"])
     with pytest.raises(SystemExit):
         download_mnist.main(dataset="mnist")
     message = capsys.readouterr().err
-    assert all(f"{address}/{NAMES[0]}: " in message for address in dead)
+    first, second = (message.index(f"{address}/{NAMES[0]}: ") for address in dead)
+    assert first < second
     assert message.count("refused") == 2
 
 

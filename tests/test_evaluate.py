@@ -1,6 +1,7 @@
 """Metrics are correct, match the predictions, and damaged checkpoints are refused."""
 
 import json
+import math
 import re
 from pathlib import Path
 from pickle import UnpicklingError
@@ -90,6 +91,12 @@ def test_the_metrics_match_the_predictions_and_a_second_run_gives_equal_bytes(im
         "recall",
     ]
     images, actual = map(torch.from_numpy, read_images(TEST))
+    probabilities = model.eval()(scale(images)).softmax(1)
+    for column, classes in (("probability", "predicted"), ("probability_actual", "actual")):
+        expected = probabilities[range(100), predictions[classes].tolist()]
+        assert predictions[column].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    loss = -predictions["probability_actual"].map(math.log).mean()
+    assert metrics["loss"] == pytest.approx(loss, rel=1e-4)
     in_train_mode = (
         evaluate.predict_in_train_mode(model, images, batch_size=20),
         evaluate.predict_by_class(model, images, actual, batch_size=20),

@@ -55,6 +55,8 @@ def test_every_figure_is_complete_and_a_second_run_gives_equal_bytes(results, wr
             pixels = np.asarray(image.convert("L")).astype(int)
             edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
             assert abs(edges - pixels[0, 0]).max() < 20, f"{path} is cut at an edge"
+    with Image.open(light["sigmoid"]) as image:
+        assert image.size == (10 * 30, 6 * 30)  # inches · dpi
     for name, path in dark.items():
         with Image.open(path) as image, Image.open(light[name]) as other:
             corners = [picture.convert("L").getpixel((0, 0)) for picture in (image, other)]
