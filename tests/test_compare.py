@@ -13,6 +13,7 @@ from imitations import add_experiments, commit_results, imitate
 from repositories import commit, git
 from workspaces import ENV, ROOT
 
+from internals.compare_page import list_disagreements
 from internals.comparison import (
     Result,
     flat,
@@ -24,7 +25,10 @@ from internals.comparison import (
 from internals.experiments import reference_of
 from internals.summary import compare_errors
 
+from common.files import read_arrays
 from common.mnist import TEST
+from common.results import md5_of
+from page.typeset import embed_digit
 
 MARKUP = "<img/src=x>&\"'"  # a valid name in Git
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
@@ -256,15 +260,63 @@ def test_predictions_of_other_images_with_the_same_labels_are_not_compared(repos
     assert [*table["95% interval"].fillna("")] == ["", "other test images"]
 
 
-def test_a_run_with_another_precision_is_reported(repository):
+def result_of(*errors, images="", **metrics):
+    """A result with errors on some of 100 images, predicted as the next class."""
+    actual = np.arange(100) % 10
+    predicted = np.where(error_mask(*errors, count=100), (actual + 1) % 10, actual)
+    metrics |= {"errors": len(errors), "accuracy": 1 - len(errors) / 100, "test_images": images}
+    return Result({}, metrics, [], actual, predicted)
+
+
+def test_runs_are_sorted_by_validation_accuracy_then_errors_then_loss():
+    results = {
+        "base": result_of(1, loss=0.3, val_acc=0.8),
+        "few": result_of(loss=0.4, val_acc=0.8),
+        "low": result_of(3, loss=0.2, val_acc=0.8),
+        "best": result_of(1, 2, 3, loss=0.9, val_acc=0.9),
+    }
+    assert [*tabulate(results, "base", {})["run"]] == ["best", "few", "low", "base"]
+    del results["base"].metrics["val_acc"]  # the base trained on all images
+    table = tabulate(results, "base", {}).set_index("run")
+    assert [*table.index] == ["few", "low", "base", "best"]
+    assert table["test"].tolist() == [1.0, 0.99, 0.99, 0.97]
+    # b = 0 and c = 2 of n = 100
+    middle, half = 2 / 102, 1.959964 * np.sqrt((4 / 102 - (2 / 102) ** 2) / 102)
+    low, high = 100 * (middle - half), 100 * (middle + half)
+    assert table["95% interval"]["best"] == f"{low:+.1f} to {high:+.1f}"
+
+
+def test_test_images_with_most_disagreement_come_first(images):
+    images = md5_of(TEST)
+    results = {
+        "a": result_of(3, 50, images=images),
+        "base": result_of(90, images=images),
+        "b": result_of(3, 7, 50, 90, images=images),
+        "c": result_of(3, 90, images=images),
+        "elsewhere": result_of(60, images="0" * 32),
+    }
+    total, shown = list_disagreements(results, "base")
+    # Two of four runs differ on 50; one does on 3, 7 and 90.
+    assert [total, *(image["index"] for image in shown)] == [4, 50, 3, 7, 90]
+    assert shown[-1]["label"] == "0"
+    assert shown[-1]["predicted"] == ["0", "1", "1", "1", None]
+    assert shown[1]["image"] == embed_digit(read_arrays(TEST)["images"][3])
+    for result in results.values():  # of another data set than the one in data/
+        result.metrics["test_images"] = "0" * 32
+    assert [image["image"] for image in list_disagreements(results, "base")[1]] == [None] * 5
+
+
+def test_a_run_on_another_machine_is_reported(repository):
     """For example, the commit may contain results of another machine."""
-    machine = {"precision": "bfloat16"}
+    machine = {"device": "cuda", "precision": "bfloat16", "threads": 99, "torch": "2.0"}
     changes = {"train.lr": 0.05}
     add_experiments(repository, {"bfloat16": {"changes": changes, "machine": machine}})
     done = compare(repository, "bfloat16")
     head = git(repository, "rev-parse", "HEAD")
     git(repository, "update-ref", "-d", reference_of("bfloat16", head))
-    assert done.stderr == "bfloat16: precision bfloat16, but float32 in this commit\n"
+    reported = [line.partition(", but ")[0] for line in done.stderr.splitlines()]
+    assert reported == [f"bfloat16: {name} {value}" for name, value in machine.items()]
+    assert "precision bfloat16, but float32 in this commit\n" in done.stderr
 
 
 def test_an_unknown_run_is_reported_in_one_line_with_the_existing_names(repository):

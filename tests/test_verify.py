@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from contextlib import chdir
+from math import sqrt
 from pathlib import Path
 
 import pytest
+from pandas import read_csv
 from repositories import copy_of, git
 from workspaces import ENV, ROOT
 
@@ -13,6 +15,7 @@ sys.path.append(str(ROOT / "tools"))
 from internals.differences import Results, conclude, name_values, tabulate
 from internals.tolerances import rule_of
 
+from common.files import read_arrays
 from common.results import read_metrics, write_metrics
 from verify import sections_of
 
@@ -88,6 +91,46 @@ def test_a_wrong_constant_moves_a_metric_outside_tolerance(stage, file, old, new
     assert not reproduced
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "n", "tolerance"),
+    [
+        ("surfaces.ce_steps", 81_417, 1, 0),
+        ("surfaces.l2_sum", -500.0, 1, 5e-7),
+        ("surfaces.l2_sum", 0.0, 1, 1e-12),
+        ("xor.xor_loss", 0.5, 1, 1e-6),
+        ("xor.xor_solved", 0.5, 19_998, 1.96 * sqrt(2 * 0.25 / 19_998)),
+        ("train.val_acc", 1.0, 98, 1.96 * sqrt(2 * 0.99 * 0.01 / 98)),
+        ("train.first_losses.0", 2.0, 54_000, 0.01),
+        ("train.first_epoch_loss", 1.0, 13_500, 0.01),
+        ("train.first_epoch_loss", 1.0, 60_000, 0.005),
+        ("train.val_loss", 0.02, 2_500, 3.3 * sqrt(8) * 0.0006),
+        ("evaluate.loss", 0.02, 10_000, 3.3 * sqrt(2) * 0.0006),
+        ("evaluate.ece.0", 0.01, 40_000, 3.3 * sqrt(2) * 0.001),
+        ("evaluate.train_mode.one class.accuracy", 0.2, 10_000, 3.3 * sqrt(2) * 0.006),
+        ("evaluate.errors", 99, 9_998, 9_998 * 1.96 * sqrt(2 * 0.01 * 0.99 / 9_998)),
+        ("evaluate.accuracy", 0.5, 9_998, 1.96 * sqrt(0.5 / 9_998)),
+    ],
+)
+def test_a_tolerance_computed_by_hand(metric, value, n, tolerance):
+    assert rule_of(metric)(value, n) == pytest.approx(tolerance, rel=1e-9)
+
+
+def test_the_sample_size_is_the_number_of_images_or_starts_of_a_metric(project):
+    results = read_results()
+    train, test = (len(read_arrays(f"data/mnist/{n}.npz")["labels"]) for n in ("train", "test"))
+    val = round(0.1 * train)
+    sizes = {"evaluate.loss": test, "evaluate.recall.9": test / 10, "train.val_acc": val}
+    sizes |= {"train.splits.val.loss": val, "train.splits.train.loss": train - val}
+    sizes |= {"train.first_epoch_loss": train - val, "xor.interval.0": 30}
+    assert {name: results.sample_size(name) for name in sizes} == sizes
+    first_loss = read_csv("data/network/history.csv")["train_loss"][0]
+    assert results.values["train.first_epoch_loss"] == pytest.approx(first_loss, rel=1e-5)
+    results.values["xor.xor_solved"] = 0.8
+    assert results.sample_size("xor.levels.0.fraction") == pytest.approx(6)  # the unsolved ones
+    results.values |= {"xor.xor_solved": 1.0, "train.splits.val.images": 0}
+    assert results.sample_size("xor.levels.0.fraction") == results.sample_size("train.val_acc") == 1
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("change", ["two threads", "bfloat16"])
 def test_another_thread_count_or_precision_is_within_the_tolerances(change, project):
@@ -137,6 +180,8 @@ def test_the_same_network_may_be_rounded_differently_by_another_processor(projec
     assert conclude(tabulate(committed, here), here.machine)[1]
     here.values["evaluate.loss"] *= 1.0001
     assert "evaluate.loss" in conclude(tabulate(committed, here), here.machine)[0]
+    here.made["evaluate"] |= {"reads": {}}  # another network
+    assert conclude(tabulate(committed, here), here.machine)[1]
 
 
 def test_results_without_validation_images_are_compared(project):
