@@ -18,10 +18,11 @@ from repositories import commit, copy_of, dvc, git, make_repository
 from scipy.stats import ttest_rel
 from workspaces import ENV, ROOT
 
-from internals.experiments import find_results, name_of
+from internals.experiments import SAME, find_results, name_of
 from internals.git import RunError, content_of
 from internals.overrides import expand, override
-from internals.summary import summarise
+from internals.seeds import describe
+from internals.summary import summarise, tabulate_settings
 
 from common.params import read_params
 
@@ -84,6 +85,8 @@ def test_lists_and_ranges_expand_to_every_combination(committed):
         for seed in (1, 2)
     }
     assert {run.setting for run in runs.values()} == {"epochs=1,lr=0.1", "epochs=1,lr=0.2"}
+    runs = expand(["++train.seed=1,2", "train.lr=0.1"], "HEAD")
+    assert [run.setting for run in runs.values()] == ["lr=0.1", "lr=0.1"]
     assert [*expand(["train.schedule=choice(linear,cosine)"], "HEAD")] == [
         "schedule=linear",
         "schedule=cosine",
@@ -102,6 +105,7 @@ def test_lists_and_ranges_expand_to_every_combination(committed):
         ("train.optimizer=lion", r"^optimizer=lion: train.optimizer: 'lion' is not one of "),
         ("train.augment.shift=15", r"train.augment.shift: 15 is greater than the maximum of 14$"),
         ("train.epochs=2.0", r"^epochs=2.0: train.epochs: 2.0 is not of type 'integer'$"),
+        ("train.epochs=true", r"^epochs=True: train.epochs: True is not of type 'integer'$"),
         ("train.lrr=1", r"^train.lrr=1: no such parameter in params.yaml$"),
         ("trian.lr=1", r"^trian.lr=1: no such parameter in params.yaml$"),
         ("+train.lr=1", r"^Could not append to config. An item is already at 'train.lr'. "),
@@ -157,6 +161,21 @@ def test_a_single_setting_is_summarised_without_differences():
     table = summarise({"a": {1: 0.9, 2: 1.0}})
     assert [*table.columns] == ["setting", "n", "mean", "sd", "min", "max"]
     assert table.to_numpy().tolist() == [["a", 2, "95.000", "7.071", "90.000", "100.000"]]
+
+
+def test_settings_with_a_run_without_validation_are_compared_on_the_test_images():
+    settings = {"a": {1: {"val_acc": 0.9, "accuracy": 0.8}}, "b": {1: {"accuracy": 0.7}}}
+    ((title, table),) = tabulate_settings(settings)
+    assert title == "Accuracy on the test images, %"
+    assert table["mean"].tolist() == ["80.000", "70.000"]
+
+
+def test_an_entry_of_seeds_json_computed_by_hand():
+    same, errors = dict.fromkeys(SAME, 1), [2, 1, 6]
+    runs = [same | {"accuracy": 1 - n / 100, "loss": n / 10, "errors": n} for n in errors]
+    numbers = {"mean": 0.97, "sd": 0.026458, "min": 0.94, "max": 0.99, "loss": 0.3}  # sd: √0.0007
+    expected = {"commit": "c", **same, "seeds": 3, **numbers, "errors": errors}
+    assert describe("c", runs) == expected
 
 
 def test_an_experiment_is_identified_by_its_parameters_not_its_name(committed):

@@ -5,6 +5,8 @@ import re
 from base64 import b64decode
 from decimal import Decimal
 from html.parser import HTMLParser
+from io import BytesIO
+from math import exp
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
+from torch.nn.functional import binary_cross_entropy
 from workspaces import ROOT, small_params
 
 import report
@@ -235,6 +239,14 @@ def test_the_answer_and_its_numbers_match_the_target(results, target, corner, ex
     assert f"Gradientdescentfromthecornerw=b={corner},with" in text
     assert f"takes{metrics['ce_steps']}stepsoncross-entropy" in text
     assert metrics["ce_steps"] > 10
+    neuron = facts.describe_neuron(read_arrays("data/surfaces.npz"))
+    p = 1 / (1 + exp(-2 * neuron["corner"]))  # z = w + b
+    assert neuron["ce_grad_at_corner"] == pytest.approx(p - target)
+    assert neuron["l2_grad_at_corner"] == pytest.approx(2 * (p - target) * p * (1 - p))
+    if 0 < target < 1:
+        assert 1 / (1 + exp(-neuron["valley"])) == pytest.approx(target)
+        loss = binary_cross_entropy(*torch.tensor([target, target]).split(1))
+        assert neuron["entropy"] == pytest.approx(loss.item())
     (row,) = (row for row in metrics["fields"] if row["field"] == "l2_grad")
     for end in ("min", "max"):
         value = format_number(row[end], ".4f")
@@ -348,6 +360,39 @@ def test_the_first_unsolved_start_near_each_level_is_found():
     }
     levels = [{"loss": loss} for loss in (1.386, 1.91, 2.5)]
     assert facts.find_stalled(study, levels) == [3, 4, None]
+
+
+def test_the_history_is_described_by_its_validation_split_or_else_its_test_split():
+    history = pd.DataFrame({"epoch": range(1, 5), "train_loss": [0.5, 0.3, 0.2, 0.4]})
+    history["val_acc"], history["test_acc"] = [0.8, 0.7, 0.95, 0.9], [0.6, 0.65, 0.5, 0.55]
+    history["val_loss"], history["test_loss"] = [0.6, 0.1, 0.2, 0.3], [0.9, 0.8, 0.7, 0.75]
+    described = facts.describe_history(history)
+    assert described == {
+        **{"split": "validation", "first": 0.8, "best": 0.95, "best_epoch": 3, "last": 0.9},
+        **{"first_loss": 0.5, "last_loss": 0.4, "losses": [0.6, 0.1, 0.2, 0.3]},
+        "lowest_loss_epoch": 2,
+    }
+    described = facts.describe_history(history.assign(val_acc=None))
+    assert (described["split"], described["best_epoch"]) == ("test", 2)
+    assert described["lowest_loss_epoch"] == 3
+
+
+def test_confused_pairs_are_counted_in_both_directions():
+    rows = [(1, 2), (2, 1), (0, 1), (2, 2), (2, 2), (2, 2)]
+    predictions = pd.DataFrame(rows, columns=["actual", "predicted"])
+    assert facts.most_confused(predictions, "abc") == {"pairs": [["b", "c"]], "count": 2}
+    both = facts.most_confused(predictions[1:], "abc")
+    assert both == {"pairs": [["a", "b"], ["b", "c"]], "count": 1}
+
+
+def test_an_input_has_the_pixels_of_its_image_and_its_actual_class_as_label():
+    images = np.random.default_rng(0).integers(0, 256, (10, 28, 28), np.uint8)
+    rows = pd.DataFrame({"actual": [3], "predicted": [5]}, index=[7])
+    (row,) = network.list_inputs(rows, images, "abcdefghij")
+    assert (row["index"], row["label"], row["actual"], row["predicted"]) == (7, 3, "d", "f")
+    assert b64decode(row["pixels"]) == images[7].tobytes()
+    with Image.open(BytesIO(b64decode(row["image"].partition(",")[2]))) as image:
+        assert (255 - np.asarray(image) == images[7]).all()
 
 
 def test_the_page_quotes_the_code_of_the_stages(results):
