@@ -18,7 +18,7 @@ from repositories import commit, copy_of, dvc, git, make_repository
 from scipy.stats import ttest_rel
 from workspaces import ENV, ROOT
 
-from internals.experiments import SAME, find_results, name_of
+from internals.experiments import SAME, find_results, mixed, name_of
 from internals.git import RunError, content_of
 from internals.overrides import expand, override
 from internals.seeds import describe
@@ -107,7 +107,7 @@ def test_lists_and_ranges_expand_to_every_combination(committed):
         ("train.epochs=2.0", r"^epochs=2.0: train.epochs: 2.0 is not of type 'integer'$"),
         ("train.epochs=true", r"^epochs=True: train.epochs: True is not of type 'integer'$"),
         ("train.lrr=1", r"^train.lrr=1: no such parameter in params.yaml$"),
-        ("trian.lr=1", r"^trian.lr=1: no such parameter in params.yaml$"),
+        ("train.opt=1", r"^train.opt=1: no such parameter in params.yaml$"),
         ("+train.lr=1", r"^Could not append to config. An item is already at 'train.lr'. "),
         ("train.lr=${nope.x}", r"^Interpolation key 'nope.x' not found full_key: train.lr$"),
         ("+train.new=1", r"^new=1: train: Additional properties are not allowed"),
@@ -176,6 +176,8 @@ def test_an_entry_of_seeds_json_computed_by_hand():
     numbers = {"mean": 0.97, "sd": 0.026458, "min": 0.94, "max": 0.99, "loss": 0.3}  # sd: √0.0007
     expected = {"commit": "c", **same, "seeds": 3, **numbers, "errors": errors}
     assert describe("c", runs) == expected
+    other = dict.fromkeys(SAME, 2)
+    assert mixed([*runs, other]) == [f"{name} 1 or 2" for name in SAME]
 
 
 def test_an_experiment_is_identified_by_its_parameters_not_its_name(committed):
@@ -191,6 +193,7 @@ def test_an_experiment_is_identified_by_its_parameters_not_its_name(committed):
     head = git(committed, "rev-parse", "HEAD")
     usable, blocked = find_results(expand(["train.seed=range(1,5)"], head), head)
     assert usable.keys() == {"seed=2", "seed=3"}
+    assert usable["seed=2"]["images"] == 180  # without the validation images
     assert blocked == {
         "seed=1": "skipped: it has train.epochs 1, not 2; run `dvc exp remove seed=1` and retry"
     }
@@ -304,11 +307,19 @@ def test_one_network_per_seed_is_trained_and_seeds_json_summarises_them(reposito
 
 
 def test_uncommitted_edits_are_refused(committed):
-    params = committed / "params.yaml"
-    params.write_text(params.read_text().replace("lr: 0.02", "lr: 0.03"))
+    paths = [committed / name for name in ("images.dvc", "params.yaml", "stages/new.py")]
+    paths[-1].parent.mkdir()
+    for text in ("# one\n", "# two\n"):
+        commit(committed)
+        for path in paths:
+            path.write_text(text)
+    git(committed, "add", "params.yaml")
     refused = seeds(committed, "2")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("params.yaml: edited since the last commit")
+    edited = "images.dvc, params.yaml, stages/new.py: edited since the last commit"
+    assert refused.stderr.startswith(edited)
+    commit(committed)
+    assert seeds(committed, "2").stderr == "the last commit has no valid params.yaml\n"
 
 
 @pytest.mark.parametrize("text", ["<<<<<<< ours", "null", "[1]", '{"a": 1}', '{"a": {}}'])
@@ -318,6 +329,19 @@ def test_a_damaged_seeds_json_is_reported_before_any_run(committed, text):
     assert (refused.returncode, refused.stdout) == (1, "")
     hint = "edit it, or run `git restore reports/seeds.json`"
     assert refused.stderr == f"reports/seeds.json: damaged or in conflict: {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["1"], "--seeds: should be 2 or more, got 1"),
+        (["2", "--jobs", "0"], "--jobs: should be 1 or more, got 0"),
+    ],
+)
+def test_too_few_seeds_or_jobs_are_refused(arguments, message, tmp_path):
+    refused = seeds(tmp_path, *arguments)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith(f"error: {message}\n")
 
 
 def test_an_invalid_override_starts_no_run(committed):

@@ -355,8 +355,8 @@ def test_help_has_a_section_only_if_it_is_set(results):
 
 def test_the_first_unsolved_start_near_each_level_is_found():
     study = {
-        "final_losses": np.array([1.4, 0.1, 1.4, 1.9, 1.38]),
-        "solved": np.array([True, True, False, False, False]),
+        "final_losses": np.array([1.4, 1.6, 1.4, 1.9, 1.38]),
+        "solved": np.array([True, False, False, False, False]),
     }
     levels = [{"loss": loss} for loss in (1.386, 1.91, 2.5)]
     assert facts.find_stalled(study, levels) == [3, 4, None]

@@ -178,7 +178,7 @@ def test_the_same_network_may_be_rounded_differently_by_another_processor(projec
     for name in ("loss", "ece.0"):
         here.values[f"evaluate.{name}"] *= 1 + 1e-6
     assert conclude(tabulate(committed, here), here.machine)[1]
-    here.values["evaluate.loss"] *= 1.0001
+    here.values["evaluate.loss"] *= 1.00002
     assert "evaluate.loss" in conclude(tabulate(committed, here), here.machine)[0]
     here.made["evaluate"] |= {"reads": {}}  # another network
     assert conclude(tabulate(committed, here), here.machine)[1]
