@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 from browsing import CHROMIUM
 from playwright.sync_api import expect
@@ -126,6 +128,8 @@ def test_the_keyboard_chooses_test_images(open_page):
     assert page.locator("#prediction").inner_text().endswith("label: 1")
     pixels = page.evaluate("decodeBytes(data.network.inputs[1].pixels).filter(Boolean).length")
     assert page.evaluate(INK) == 100 * pixels  # each pixel of the image is 10 × 10 on the pad
+    assert page.evaluate("""[...decodeBytes(data.network.inputs[1].pixels)].join() ===
+        readInk(document.getElementById("input").getContext("2d")).join()""")
 
 
 @pytest.mark.slow
@@ -176,8 +180,11 @@ def test_a_map_and_a_pixel_are_selected_by_pointer(open_page, kind):
     page.wait_for_timeout(600)
     assert page.locator("#map-shape").inner_text() == "32 × 14 × 14"
     press = page.touchscreen.tap if kind == "touch" else page.mouse.click
-    press(*place(page, "#grid", 0.01, 0.05))
-    assert page.locator("#channel").input_value() == "0"
+    columns = 8 if kind == "touch" else 16
+    row, column = divmod(19, columns)
+    press(*place(page, "#grid", (column + 0.75) / columns, (row + 0.25) / (32 // columns)))
+    fields = ("channel", "row", "column")
+    assert [page.locator(f"#{n}").input_value() for n in fields] == ["19", "3", "10"]
     page.locator("#output-map").scroll_into_view_if_needed()
     page.wait_for_timeout(300)
     press(*place(page, "#output-map", 0.99, 0.01))
@@ -211,6 +218,47 @@ def test_the_keyboard_selects_layer_map_and_pixel(open_page):
 
 
 @pytest.mark.slow
+def test_the_largest_value_is_selected_first_and_its_computation_adds_up(open_page):
+    page = open_page()
+    page.locator("#layer").select_option("relu2")
+    page.locator("#maps").scroll_into_view_if_needed()
+    expect(page.locator("#map-shape")).to_have_text("32 × 14 × 14")
+    pool1, relu2, weight, bias = (
+        np.array(values)
+        for values in page.evaluate("""() => {
+            const pixels = Float32Array.from(decodeBytes(data.network.inputs[0].pixels));
+            const { pool1, relu2 } = forward(network, pixels);
+            return [pool1, relu2, network.conv2.weight, network.conv2.bias].map((a) => [...a]);
+        }""")
+    )
+    c, y, x = np.unravel_index(relu2.argmax(), (32, 14, 14))
+    patch = np.pad(pool1.reshape(-1, 14, 14), ((0, 0), (2, 2), (2, 2)))[:, y : y + 5, x : x + 5]
+    kernel = weight.reshape(32, -1, 5, 5)[c]
+    sums = (patch * kernel).sum((1, 2))
+    part = sums.argmax()
+    fields = [page.locator(f"#{n}").input_value() for n in ("channel", "row", "column", "part")]
+    assert [int(field) for field in fields] == [c, y, x, part]
+    for name, values in (("patch", patch[part]), ("kernel", kernel[part])):
+        shown = [
+            float(text.replace("−", "-")) for text in page.locator(f"#{name} td").all_inner_texts()
+        ]
+        np.testing.assert_allclose(shown, values.ravel(), atol=0.006)
+    numbers = re.findall(r"(?:=|channels|bias|→) (−?[\d.e-]+)", page.locator("#steps").inner_text())
+    expected = [sums[part], sums.sum(), bias[c], relu2.max(), relu2.max()]
+    assert [float(n.replace("−", "-")) for n in numbers] == pytest.approx(expected, rel=0.006)
+    assert page.locator("#input-name").inner_text() == f"pool1, channel {part}"
+    assert page.locator("#output-name").inner_text() == f"relu2, channel {c}"
+    colour = """([x, y]) => [...document.getElementById("output-map").getContext("2d")
+        .getImageData(20 * x, 20 * y, 1, 1).data].slice(0, 3)"""
+    assert page.evaluate(colour, [float(x) + 0.5, float(y) + 0.5]) == [
+        253,
+        231,
+        37,
+    ]  # of the maximum
+    assert page.evaluate(colour, [float(x), y + 0.5]) == [208, 0, 111]  # its frame
+
+
+@pytest.mark.slow
 def test_every_layer_of_the_table_shows_its_maps(open_page):
     page = open_page()
     page.get_by_text("All 16 layers").click()
@@ -223,13 +271,18 @@ def test_every_layer_of_the_table_shows_its_maps(open_page):
 
 
 @pytest.mark.slow
-def test_the_learning_curves_show_values_by_pointer_and_keyboard(open_page):
+def test_the_learning_curves_show_values_by_pointer_and_keyboard(open_page, computed):
     page = open_page()
+    first = pd.read_csv(computed / "data/network/history.csv").iloc[0]
     chart = page.locator("#history-loss .chart")
     chart.focus()
     chart.press("Home")
-    assert chart.get_attribute("aria-valuetext").startswith("epoch 1: ")
+    splits = (("training", "train"), ("validation", "val"), ("test", "test"))
+    losses = ", ".join(f"{name} {first[f'{split}_loss']:.4f}" for name, split in splits)
+    assert chart.get_attribute("aria-valuetext") == f"epoch 1: {losses}"
     chart.press("ArrowRight")
     assert chart.get_attribute("aria-valuetext").startswith("epoch 2: ")
     page.locator("#history-accuracy .chart").hover(position={"x": 50, "y": 100})
-    expect(page.locator("#history-accuracy .legend")).to_contain_text("epoch 1")
+    legend = page.locator("#history-accuracy .legend")
+    expect(legend).to_contain_text("epoch 1")
+    expect(legend).to_contain_text(f"validation {100 * first['val_acc']:.2f}%")

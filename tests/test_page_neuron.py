@@ -1,7 +1,9 @@
 """The neuron in a browser computes the same values as the stage, and its controls work."""
 
 import itertools
+import math
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -40,13 +42,14 @@ def drag(page, field, right, down):
     page.wait_for_timeout(100)
 
 
-@pytest.mark.slow
 def test_the_mouse_turns_all_surfaces_together(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in FIELDS}
-    turned = page.locator("#turn").input_value()
+    angles = [float(page.locator(f"#{name}").input_value()) for name in ("turn", "tilt")]
     drag(page, "l2", right=60, down=10)
-    assert page.locator("#turn").input_value() != turned
+    turn, tilt = (float(page.locator(f"#{name}").input_value()) for name in ("turn", "tilt"))
+    assert turn < angles[0]  # the front follows the mouse to the right
+    assert tilt > angles[1]  # and down
     assert all(picture(page, field) != before[field] for field in FIELDS)
     drag(page, "l2", right=-60, down=-10)
     assert picture(page, "ce") == before["ce"]
@@ -59,7 +62,6 @@ def test_the_keyboard_turns_the_surfaces(open_page):
     assert picture(page, "sigmoid") != before
 
 
-@pytest.mark.slow
 def test_a_finger_turns_the_surfaces(open_page):
     page = open_page(390, has_touch=True, is_mobile=True)
     canvas = page.locator("canvas[data-field=ce]")
@@ -100,7 +102,6 @@ def test_the_page_takes_17_and_81_417_steps_like_the_stage(page):
     assert steps == [17, 81_417]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "target", "lr"), [(2, 0.3, 0.5), (-3, 1, 4), (0, 0.5, 1), (5, 0, 9)]
 )
@@ -119,6 +120,7 @@ def start_point(page):
 
 def test_a_path_of_many_oscillations_is_short_and_ends_at_its_last_step(page):
     path = "Array.from({ length: 100001 }, (_, k) => (k % 2 ? 3 : -3))"
+    assert page.evaluate("tracePath([0, 2], 1, [1, -4]).points.at(-1)") == [2, -3]
     points = page.evaluate(f"tracePath({path}, 100000, [1, -4]).points")
     assert 2000 < len(points) < 2100
     assert points[-1] == pytest.approx([1, -4])
@@ -139,7 +141,6 @@ def test_oscillation_above_the_largest_stable_learning_rate_is_reported(open_pag
     expect(result).to_contain_text("✓")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("width", "touch"), [(1280, False), (390, True)])
 def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch):
     page = open_page(width, has_touch=touch)
@@ -152,15 +153,50 @@ def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch
     assert picture(page, "ce") != before
     z = sum(start_point(page))
     settings = {name: small_params()["surfaces"][name] for name in ("lr", "tolerance", "steps")}
-    count = len(surfaces.descend(surfaces.ce_slope, z / 2, 0.5, **settings)) - 1
-    assert (
-        page.locator("#arrival")
-        .inner_text()
-        .startswith(f"Cross-entropy converges after {count} step")
-    )
+    for loss, slope in (("l2", surfaces.l2_slope), ("ce", surfaces.ce_slope)):
+        outputs = surfaces.descend(slope, z / 2, 0.5, **settings)
+        count, last = len(outputs) - 1, torch.logit(torch.tensor(outputs[-1]))
+        value = surfaces.sample(last, torch.zeros(()), 0.5)[loss].item()
+        steps, *numbers = page.locator(f"tr[data-loss={loss}] td").all_inner_texts()
+        assert steps.startswith(f"{count:,}")
+        assert [float(n) for n in numbers] == pytest.approx([outputs[-1], value], abs=6e-5)
+    assert f"Cross-entropy converges after {count} step" in page.locator("#arrival").inner_text()
 
 
-@pytest.mark.slow
+COLOUR = """(canvas, [x, y]) => {
+    const ratio = canvas.width / canvas.clientWidth;
+    return [...canvas.getContext("2d").getImageData(x * ratio, y * ratio, 1, 1).data];
+}"""
+
+
+def test_a_click_selects_the_point_drawn_there(open_page):
+    """The colour at the click is that of the selected point, and the path starts at the click."""
+    page = open_page()
+    page.evaluate("data.surfaces.points = 60")  # small faces, so their colours are exact
+    page.locator("#turn").press("ArrowRight")
+    z = torch.linspace(-12, 12, 97, dtype=torch.float64)
+    largest = {k: f.abs().max() for k, f in surfaces.sample(z, torch.zeros_like(z), 0.5).items()}
+    places = [("sigmoid", 0.3, 0.68), ("sigmoid", 0.72, 0.42), ("l2", 0.39, 0.37)]
+    places += [("l2", 0.72, 0.36), ("ce_grad", 0.26, 0.68), ("ce_grad", 0.7, 0.35)]
+    for field, right, down in places:
+        canvas = page.locator(f"canvas[data-field={field}]")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        x, y = right * box["width"], down * box["height"]
+        at = [canvas.element_handle(), [x, y]]
+        page.wait_for_function(f"(at) => ({COLOUR})(...at)[3] > 250", arg=at, timeout=20_000)
+        colour = canvas.evaluate(COLOUR, [x, y])
+        canvas.click(position={"x": x, "y": y})
+        point = [torch.tensor(value, dtype=torch.float64) for value in start_point(page)]
+        fraction = (surfaces.sample(*point, 0.5)[field] / largest[field]).item()
+        name, signed = ("coolwarm", True) if field == "ce_grad" else ("viridis", False)
+        shades = 255 * matplotlib.colormaps[name](np.linspace(0, 1, 64))
+        shade = abs(shades - colour).sum(axis=1).argmin() / 63
+        assert shade == pytest.approx((fraction + 1) / 2 if signed else fraction, abs=0.06)
+        is_white = f"(at) => ({COLOUR})(...at).every((part) => part === 255)"
+        page.wait_for_function(is_white, arg=at, timeout=20_000)
+
+
 def test_the_keyboard_sets_start_target_and_learning_rate(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in ("l2", "relu_l2")}
@@ -180,7 +216,6 @@ def test_the_keyboard_sets_start_target_and_learning_rate(open_page):
     assert picture(page, "l2") == before["l2"]
 
 
-@pytest.mark.slow
 def test_both_losses_can_share_a_vertical_scale(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in ("l2", "ce")}
@@ -189,32 +224,82 @@ def test_both_losses_can_share_a_vertical_scale(open_page):
     assert picture(page, "ce") == before["ce"]  # its scale is the larger one
 
 
-@pytest.mark.slow
-def test_play_animates_both_descents_to_their_last_step(open_page):
-    page = open_page(reduced_motion="reduce")
-    page.locator("[name=progress]").press("Home")
-    page.locator("#descend").click()
-    expect(page.locator("tr[data-loss=ce] td").first).to_have_text("17\u00a0✓")
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_play_animates_both_descents_unless_motion_is_reduced(open_page, motion):
+    page = open_page(reduced_motion=motion)
+    button, cell = page.locator("#descend"), page.locator("tr[data-loss=l2] td").first
+    expect(cell).to_have_text("3,000\u00a0✗")
+    after_two_frames = """button => new Promise((resolve) => {
+        button.click();
+        requestAnimationFrame(() => requestAnimationFrame(() => resolve(progress.value)));
+    })"""
+    shown = float(button.evaluate(after_two_frames))
+    if motion == "reduce":
+        assert shown == 1
+    else:
+        assert shown < 1
+        page.locator("#progress").press("Home")  # stops the animation
+    expect(button).to_have_text("Play")
+    expect(cell).to_have_text("3,000\u00a0✗" if motion == "reduce" else "0")
 
 
-@pytest.mark.slow
 def test_a_chart_shows_values_on_hover_and_by_keyboard(open_page):
     page = open_page()
     chart = page.locator("#descent-chart svg")
     chart.scroll_into_view_if_needed()
     chart.press("Home")
-    outputs = surfaces.descend(surfaces.ce_slope, 6, 0.5, 1, 0.01, 100)
+    ce, l2 = (
+        surfaces.descend(slope, 6, 0.5, 1, 0.01, 3000)
+        for slope in (surfaces.ce_slope, surfaces.l2_slope)
+    )
     legend = page.locator("#descent-chart .legend")
-    expect(legend).to_contain_text(f"Cross-entropy ŷ {outputs[1]:.4f}")
+    expect(legend).to_contain_text(f"Cross-entropy ŷ {ce[1]:.4f}")
     assert chart.get_attribute("aria-valuetext").startswith("step 1: Cross-entropy")
+    chart.press("PageUp")
+    step = int(chart.get_attribute("aria-valuenow"))
+    assert step > 10
+    expect(legend).to_contain_text(f"L2 ŷ {l2[step]:.4f}")
+    chart.press("PageDown")
+    expect(legend).to_contain_text("step 1")
     chart.press("End")
+    expect(legend).to_contain_text("step 3,000")
+    chart.press("ArrowLeft")
+    expect(legend).not_to_contain_text("step 3,000")
+    chart.press("Tab")  # leaves the chart, which shows the last step again
     expect(legend).to_contain_text("step 3,000")
     box = chart.bounding_box()
     page.mouse.move(box["x"] + 46, box["y"] + 80)
-    expect(legend).to_contain_text(f"Cross-entropy ŷ {outputs[1]:.4f}")
+    expect(legend).to_contain_text(f"Cross-entropy ŷ {ce[1]:.4f}")
+    page.mouse.move(0, 0)
+    expect(legend).to_contain_text("step 3,000")
 
 
-@pytest.mark.slow
+def test_points_of_a_chart_lie_at_their_values_on_the_axes(open_page):
+    page = open_page()
+    page.locator("[name=target]").fill("0.3")
+    chart = page.locator("#descent-chart svg")
+    chart.press("Home")
+    chart.press("PageUp")
+    chart.press("PageUp")
+    texts = dict(
+        chart.locator("text").evaluate_all(
+            "all => all.map((text) => [text.textContent, text.x.baseVal[0].value])"
+        )
+    )
+    heights = "all => all.map((line) => line.y1.baseVal.value)"
+    zero, *_, one = chart.locator(".grid").evaluate_all(heights)
+    (target,) = chart.locator(".mark").evaluate_all(heights)
+    assert (zero - target) / (zero - one) == pytest.approx(0.3)
+    assert zero > one  # on the screen, y points down
+    x, y = (float(chart.locator("circle").last.get_attribute(name)) for name in ("cx", "cy"))
+    step = int(chart.get_attribute("aria-valuenow"))
+    assert (x - texts["1"]) / (texts["1,000"] - texts["1"]) == pytest.approx(math.log10(step) / 3)
+    output = surfaces.descend(surfaces.l2_slope, 6, 0.3, 1, 0.01, 3000)[step]
+    assert (zero - y) / (zero - one) == pytest.approx(output)
+    colours = "all => all.map((line) => getComputedStyle(line).stroke)"
+    assert len({*chart.locator("polyline").evaluate_all(colours)}) == 2
+
+
 def test_rotation_keeps_the_progress_of_the_descent(open_page):
     page = open_page()
     page.locator("#progress").press("Home")

@@ -31,7 +31,6 @@ def test_the_page_reproduces_the_stages_run_to_1e_6(page, computed, tanh):
     np.testing.assert_allclose(actual, losses, atol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
 def test_the_page_generates_pytorchs_random_numbers(page, seed):
     one = torch.cat([p.flatten() for p in xor_train.single_start(seed)])
@@ -42,7 +41,6 @@ def test_the_page_generates_pytorchs_random_numbers(page, seed):
     np.testing.assert_allclose(actual, expected, atol=1e-7)
 
 
-@pytest.mark.slow
 def test_random_starts_reach_the_results_of_the_stage(page):
     starts = xor_train.random_starts(64, 7)
     *_, (ends, losses) = xor_train.descend(starts, 1500, 0.1)
@@ -54,7 +52,6 @@ def test_random_starts_reach_the_results_of_the_stage(page):
     np.testing.assert_allclose([loss for _, loss in actual], losses, rtol=0.05)
 
 
-@pytest.mark.slow
 def test_xor_can_run_step_and_restart(open_page):
     page = open_page()
     status, slider = page.locator("#xor-status"), page.locator("[name=xor-step]")
@@ -74,7 +71,6 @@ def test_xor_can_run_step_and_restart(open_page):
     assert "step 60:" in status.inner_text()
 
 
-@pytest.mark.slow
 def test_seed_learning_rate_and_activation_change_the_xor_run(open_page):
     page = open_page()
     status, slider = page.locator("#xor-status"), page.locator("[name=xor-step]")
@@ -97,7 +93,6 @@ def test_seed_learning_rate_and_activation_change_the_xor_run(open_page):
     expect(status).to_contain_text("Seed 42, step 0")
 
 
-@pytest.mark.slow
 def test_random_starts_train_together_and_load_by_keyboard(open_page):
     page = open_page(390, reduced_motion="reduce")
     page.locator("#starts").scroll_into_view_if_needed()
@@ -134,7 +129,6 @@ def test_the_boundary_is_traced_where_the_field_is_zero(page):
     assert all(math.hypot(x - 0.5, y - 0.5) == pytest.approx(0.3, abs=1e-3) for x, y in ends)
 
 
-@pytest.mark.slow
 def test_a_diverging_run_is_reported_without_errors(open_page):
     page = open_page()
     page.get_by_label("Hidden tanh").uncheck()
