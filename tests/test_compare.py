@@ -1,6 +1,7 @@
 """`make compare`: the table and the page of the experiments of a commit."""
 
 import json
+import re
 import subprocess
 import sys
 from copy import deepcopy
@@ -10,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM
 from imitations import add_experiments, commit_results, imitate
+from playwright.sync_api import expect
 from repositories import commit, git, make_repository
 from workspaces import ENV, ROOT
 
@@ -367,15 +369,18 @@ def test_the_page_needs_no_network_and_fits_the_screen(open_page, page_file, wid
 @needs_browser
 def test_a_column_sorts_the_table_in_both_directions(open_page, page_file):
     page = open_page(file=page_file)
-    for name, value in (("errors", float), ("schedule", str), ("run", str)):
+    for name, value in (("errors", float), ("p", float), ("schedule", str), ("run", str)):
         column = page.locator("#runs thead th").all_inner_texts().index(name) + 1
         head = page.locator(f"#runs thead th:nth-child({column})")
         for order in ("ascending", "descending"):
             head.get_by_role("button").click()
             assert head.get_attribute("aria-sort") == order
+            assert page.locator("[aria-sort]").count() == 1
             cells = page.locator(f"#runs tbody :nth-child({column}):is(td, th)").all_inner_texts()
-            values = [value(cell.casefold()) for cell in cells]
-            assert len(values) == 8
+            filled = [cell for cell in cells if cell]
+            assert cells == filled + [""] * (8 - len(filled))  # empty cells stay at the end
+            values = [value(cell.casefold()) for cell in filled]
+            assert len(values) == (7 if name == "p" else 8)
             if name != "run":  # browsers sort punctuation in names by locale
                 assert values == sorted(values, reverse=order == "descending")
         assert cells[0] != cells[-1]
@@ -395,6 +400,7 @@ def test_at_most_six_runs_have_a_colour_each_a_different_one(open_page, page_fil
     assert len(colours) == len(set(colours)) == 6
     page.locator("#runs input:checked").first.uncheck()
     assert lines.count() == 5
+    assert page.locator("#parameters figure").first.locator(".chosen").count() == 5
     name = page.locator("#runs label:has(input:not(:checked))").last.inner_text()
     page.locator("#runs input:not(:checked)").last.check()
     assert lines.count() == 6
@@ -413,6 +419,18 @@ def test_charts_show_values_on_hover_and_by_keyboard(open_page, page_file):
     page.keyboard.press("Home")
     assert page.locator("#accuracy .legend").inner_text().startswith("epoch 1")
     assert "this commit" in curve.get_attribute("aria-valuetext")
+    page.keyboard.press("End")
+    cells = page.locator("#runs tbody tr").evaluate_all(
+        "all => all.map(({ cells }) => [cells[0].textContent, cells[1].textContent])"
+    )
+    accuracies = dict(cells)
+    last = page.locator("#accuracy .legend span").all_inner_texts()
+    assert last == [f"{name} {accuracies[name]}" for name, _ in cells[:6]]
+    page.locator("#loss svg").press("Home")
+    history = json.loads((page_file.parent / "plots/history.json").read_text())["rows"]
+    expect(page.locator("#loss .legend")).to_contain_text(
+        f"this commit {history[0]['train_loss']:.4f}"
+    )
     points = page.locator("#parameters .chart-box").filter(has_text="train.lr")
     assert points.locator("circle").count() == 8
     points.locator("svg").focus()
@@ -428,9 +446,13 @@ def test_charts_show_values_on_hover_and_by_keyboard(open_page, page_file):
     page.keyboard.press("Tab")  # leaves the chart
     assert points.locator(".legend").inner_text() == "8 runs"
     points.locator("svg").scroll_into_view_if_needed()
-    box = points.locator("circle").nth(3).bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert ": train.lr 0." in points.locator(".legend").inner_text()
+    worse, _, same = (points.locator("circle").nth(k).bounding_box() for k in range(3))
+    assert worse["y"] > same["y"]  # on the screen, y points down
+    page.mouse.move(worse["x"] + worse["width"] / 2, worse["y"] + worse["height"] / 2)
+    expected = f"worse: train.lr 0.001, {accuracies['worse']}"
+    expect(points.locator(".legend")).to_have_text(expected)
+    page.mouse.move(0, 0)
+    expect(points.locator(".legend")).to_have_text("8 runs")
 
 
 @pytest.mark.slow
@@ -443,7 +465,10 @@ def test_images_with_different_predictions_are_shown_with_both(open_page, page_f
     assert 20 < images.count() <= total
     assert page.locator("#count").inner_text() == f"{images.count()} images"
     item = images.first.inner_text()
-    assert ": this commit" in item
+    predictions = json.loads((page_file.parent / "plots/predictions.json").read_text())["rows"]
+    row = predictions[int(re.search(r"test image (\d+)", item)[1])]
+    assert f"label {row['actual']}\n" in item
+    assert f"{row['predicted']}: this commit" in item
     assert ": worse" in item
     page.locator("#other").select_option("same")
     assert images.count() == 0
