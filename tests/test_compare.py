@@ -464,12 +464,12 @@ def test_images_with_different_predictions_are_shown_with_both(open_page, page_f
     page.locator("#other").select_option("worse")
     assert 20 < images.count() <= total
     assert page.locator("#count").inner_text() == f"{images.count()} images"
-    item = images.first.inner_text()
     predictions = json.loads((page_file.parent / "plots/predictions.json").read_text())["rows"]
-    row = predictions[int(re.search(r"test image (\d+)", item)[1])]
-    assert f"label {row['actual']}\n" in item
-    assert f"{row['predicted']}: this commit" in item
-    assert ": worse" in item
+    for item in images.all_inner_texts():
+        row = predictions[int(re.search(r"test image (\d+)", item)[1])]
+        assert f"label {row['actual']}\n" in item
+        assert f"{row['predicted']}: this commit" in item
+        assert ": worse" in item
     page.locator("#other").select_option("same")
     assert images.count() == 0
 

@@ -173,11 +173,12 @@ def test_a_click_selects_the_point_drawn_there(open_page):
     """The colour at the click is that of the selected point, and the path starts at the click."""
     page = open_page()
     page.evaluate("data.surfaces.points = 60")  # small faces, so their colours are exact
-    page.locator("#turn").press("ArrowRight")
+    page.locator("#turn").fill("-59")
+    expect(page.locator("#turn-value")).to_have_text("−59°")  # they are drawn
     z = torch.linspace(-12, 12, 97, dtype=torch.float64)
     largest = {k: f.abs().max() for k, f in surfaces.sample(z, torch.zeros_like(z), 0.5).items()}
-    places = [("sigmoid", 0.3, 0.68), ("sigmoid", 0.72, 0.42), ("l2", 0.39, 0.37)]
-    places += [("l2", 0.72, 0.36), ("ce_grad", 0.26, 0.68), ("ce_grad", 0.7, 0.35)]
+    places = [("sigmoid", 0.3, 0.68), ("sigmoid", 0.72, 0.42), ("ce", 0.25, 0.41)]
+    places += [("ce_grad", 0.26, 0.68), ("ce_grad", 0.7, 0.35)]
     for field, right, down in places:
         canvas = page.locator(f"canvas[data-field={field}]")
         canvas.scroll_into_view_if_needed()
@@ -195,6 +196,12 @@ def test_a_click_selects_the_point_drawn_there(open_page):
         assert shade == pytest.approx((fraction + 1) / 2 if signed else fraction, abs=0.06)
         is_white = f"(at) => ({COLOUR})(...at).every((part) => part === 255)"
         page.wait_for_function(is_white, arg=at, timeout=20_000)
+    page.locator("#turn").fill("45")  # the side with large w and b hides the rest
+    expect(page.locator("#turn-value")).to_have_text("45°")
+    canvas = page.locator("canvas[data-field=l2]")
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 0.54 * box["width"], "y": 0.47 * box["height"]})
+    assert sum(start_point(page)) > 8
 
 
 def test_the_keyboard_sets_start_target_and_learning_rate(open_page):

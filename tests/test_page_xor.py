@@ -31,6 +31,54 @@ def test_the_page_reproduces_the_stages_run_to_1e_6(page, computed, tanh):
     np.testing.assert_allclose(actual, losses, atol=1e-6)
 
 
+@pytest.mark.parametrize("tanh", [True, False])
+def test_colours_points_and_labels_lie_at_their_coordinates(open_page, tanh):
+    page = open_page()
+    page.evaluate("""() => {
+        const { fillText } = CanvasRenderingContext2D.prototype;
+        window.texts = {};
+        CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+            const at = this.getTransform().transformPoint({ x, y });
+            if (this.canvas.id === "input-plane") texts[text] = [at.x, at.y];
+            fillText.call(this, text, x, y);
+        };
+    }""")
+    page.get_by_label("Hidden tanh").set_checked(tanh)
+    page.evaluate("showStart('Tilted', Float64Array.of(4, 0, 0, 4, -2, -2, 1, 2, 0))")
+
+    def hidden(x):
+        return (np.tanh if tanh else np.asarray)(4 * np.asarray(x) - 2)
+
+    def is_orange(plane, place):
+        """Whether the colour is more orange than blue, at fractions of the plane."""
+        return page.locator(f"#{plane}-plane").evaluate(
+            """(canvas, [u, v]) => {
+                const [left, top, ratio] = [26, 6, canvas.width / canvas.clientWidth];
+                const side = canvas.clientWidth - left - top;
+                const at = [left + u * side, top + (1 - v) * side].map((length) => length * ratio);
+                const [red, , blue] = canvas.getContext("2d").getImageData(...at, 1, 1).data;
+                return red > blue;
+            }""",
+            [float(fraction) for fraction in place],
+        )
+
+    range_of_hidden = 1.25 if tanh else 2.6
+    for u, v in ((0.06, 0.94), (0.94, 0.94), (0.06, 0.06), (0.94, 0.06), (0.94, 0.39)):
+        h = hidden((1.8 * u - 0.4, 1.8 * v - 0.4))
+        assert is_orange("input", (u, v)) == (h @ [1, 2] > 0)
+    for u, v in ((0.3, 0.7), (0.7, 0.3), (0.5, 0.9), (0.5, 0.1)):
+        assert is_orange("hidden", (u, v)) == (u - 0.5 + 2 * (v - 0.5) > 0)
+    for x, y in zip(xor_train.X.numpy(), xor_train.Y.numpy(), strict=True):
+        assert is_orange("input", (x + 0.4) / 1.8) == y
+        assert is_orange("hidden", (hidden(x) / range_of_hidden + 1) / 2) == y
+    texts = page.evaluate("texts")
+    origin, right, above = (texts[name] for name in ("(0, 0)", "(1, 0)", "(0, 1)"))
+    assert right[0] > origin[0]
+    assert above[1] < origin[1]
+    assert texts["x₁"][1] > origin[1]  # below
+    assert texts["x₂"][0] < origin[0]  # to the left
+
+
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
 def test_the_page_generates_pytorchs_random_numbers(page, seed):
     one = torch.cat([p.flatten() for p in xor_train.single_start(seed)])
@@ -52,6 +100,21 @@ def test_random_starts_reach_the_results_of_the_stage(page):
     np.testing.assert_allclose([loss for _, loss in actual], losses, rtol=0.05)
 
 
+RUN_AND_PAUSE = """async () => {
+    const [run, slider] = ["xor-run", "xor-step"].map((id) => document.getElementById(id));
+    const frame = () => new Promise(requestAnimationFrame);
+    run.click();
+    while (Number(slider.value) < 3) await frame();
+    run.click();
+    const [paused, name] = [Number(slider.value), run.textContent];
+    for (let k = 0; k < 60; k += 1) await frame();
+    const later = Number(slider.value);
+    run.click();
+    for (let k = 0; k < 3; k += 1) await frame();
+    return [paused, later, name, Number(slider.value)];
+}"""
+
+
 def test_xor_can_run_step_and_restart(open_page):
     page = open_page()
     status, slider = page.locator("#xor-status"), page.locator("[name=xor-step]")
@@ -59,7 +122,10 @@ def test_xor_can_run_step_and_restart(open_page):
     start = page.locator("#input-plane").evaluate("canvas => canvas.toDataURL()")
     page.locator("#xor-one").press("Enter")
     assert "step 1:" in status.inner_text()
-    page.locator("#xor-run").click()
+    paused, later, name, resumed = page.evaluate(RUN_AND_PAUSE)
+    assert paused == later
+    assert name == "Run"
+    assert resumed >= paused
     expect(page.locator("#xor-run")).to_have_text("Pause")
     expect(status).to_contain_text("step 60:", timeout=20_000)
     assert status.inner_text().endswith("of 4 points classified correctly, near 4 ln 2")
@@ -115,6 +181,41 @@ def test_random_starts_train_together_and_load_by_keyboard(open_page):
     expect(page.locator("#xor-status")).to_contain_text("Seed 42, step 0")
     expect(page.locator("#starts-loaded")).to_have_text("")
     assert page.locator("#starts :checked").count() == 0
+
+
+def test_other_starts_can_be_shown_and_are_marked_after_training(open_page, page_path, tmp_path):
+    html = page_path.read_text(encoding="utf-8").replace('"starts": 30', '"starts": 70')
+    file = tmp_path / "page.html"
+    file.write_text(html.replace('"steps": 60', '"steps": 250'), encoding="utf-8")
+    page = open_page(file=file, reduced_motion="reduce")
+    status, inputs = page.locator("#starts-status"), page.locator("#starts input")
+    inputs.first.press("Space")
+    page.locator("#starts-other").click()  # the last 64
+    expect(page.locator("#starts-loaded")).to_have_text("")
+    page.locator("#starts-run").click()
+    expect(status).to_contain_text("Step 250:")
+    page.locator("[name=xor-rate]").press("End")
+    expect(status).to_contain_text("Step 0:")
+    page.locator("#starts-run").click()
+    expect(status).to_contain_text("Step 250:")
+    starts = xor_train.Perceptrons(*(p.double() for p in xor_train.random_starts(70, 42)))
+    *_, (ends, losses) = xor_train.descend(starts, 250, 1.0)
+    half, third = (abs(losses - level) < 0.05 for level in xor_train.LEVELS)
+    solved = xor_train.correct(ends) == 4
+    marks = np.select([solved, half, third], ["✓", "½", "⅓"], "")[6:].tolist()
+    assert {*marks} >= {"✓", "½", "⅓"}
+    shown = page.locator("#starts label").evaluate_all("all => all.map((one) => one.dataset.mark)")
+    assert shown == marks
+    counts = [marks.count(mark) for mark in "✓½⅓"]
+    text = "{} of 64 solved, {} near 2 ln 2, {} near 3 ln 3 − 2 ln 2".format(*counts)
+    expect(status).to_contain_text(text)
+    inputs.last.press("Space")
+    loss = xor_train.summed_loss(xor_train.forward(starts)[1])[-1]
+    expect(page.locator("#xor-status")).to_contain_text(f"Start 70, step 0: loss {loss:.4f}")
+    page.locator("#xor-form").get_by_role("button", name="Reset").click()
+    expect(status).to_contain_text("Step 0:")
+    page.locator("#starts-other").click()
+    expect(inputs.first).to_have_attribute("aria-label", "Start 1: not solved")
 
 
 def test_the_boundary_is_traced_where_the_field_is_zero(page):
