@@ -1,5 +1,6 @@
 """The drawing pad and the feature maps work by mouse, touch and keyboard."""
 
+import math
 import re
 
 import matplotlib
@@ -47,6 +48,8 @@ def test_the_probabilities_update_while_the_mouse_draws(open_page):
     page.mouse.move(*place(page, "#drawing", 0.5, 0.5), steps=5)
     first = probabilities(page)
     assert sum(first) == pytest.approx(100, abs=0.6)
+    widths = "all => all.map((bar) => parseFloat(bar.style.width))"
+    assert page.locator("#bars .fill").evaluate_all(widths) == first
     page.mouse.move(*place(page, "#drawing", 0.8, 0.5), steps=5)
     assert probabilities(page) != first
     page.mouse.up()
@@ -70,8 +73,10 @@ def test_a_finger_draws_without_scrolling_the_page(open_page):
 def test_a_tap_draws_a_dot_and_a_second_finger_is_ignored(open_page):
     page = open_page(390, has_touch=True, is_mobile=True)
     page.locator("#clear").tap()
+    page.locator("#pen-width").press("End")  # 40
+    page.locator("#drawing").scroll_into_view_if_needed()
     touch(page, [place(page, "#drawing", 0.2, 0.2)])
-    assert page.evaluate(INK) > 100
+    assert page.evaluate(INK) == pytest.approx(math.pi * 20**2, rel=0.1)
     session = page.context.new_cdp_session(page)
     for kind, ends in (
         ("touchStart", [0.3]),

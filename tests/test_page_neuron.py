@@ -45,11 +45,10 @@ def drag(page, field, right, down):
 def test_the_mouse_turns_all_surfaces_together(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in FIELDS}
-    angles = [float(page.locator(f"#{name}").input_value()) for name in ("turn", "tilt")]
-    drag(page, "l2", right=60, down=10)
     turn, tilt = (float(page.locator(f"#{name}").input_value()) for name in ("turn", "tilt"))
-    assert turn < angles[0]  # the front follows the mouse to the right
-    assert tilt > angles[1]  # and down
+    drag(page, "l2", right=60, down=10)
+    assert float(page.locator("#turn").input_value()) < turn  # the front follows the mouse
+    assert float(page.locator("#tilt").input_value()) > tilt
     assert all(picture(page, field) != before[field] for field in FIELDS)
     drag(page, "l2", right=-60, down=-10)
     assert picture(page, "ce") == before["ce"]
@@ -160,7 +159,7 @@ def test_a_click_on_a_surface_starts_both_descents_there(open_page, width, touch
         steps, *numbers = page.locator(f"tr[data-loss={loss}] td").all_inner_texts()
         assert steps.startswith(f"{count:,}")
         assert [float(n) for n in numbers] == pytest.approx([outputs[-1], value], abs=6e-5)
-    assert f"Cross-entropy converges after {count} step" in page.locator("#arrival").inner_text()
+    expect(page.locator("#arrival")).to_contain_text(f"Cross-entropy converges after {count} step")
 
 
 COLOUR = """(canvas, [x, y]) => {
@@ -255,24 +254,19 @@ def test_a_chart_shows_values_on_hover_and_by_keyboard(open_page):
     chart = page.locator("#descent-chart svg")
     chart.scroll_into_view_if_needed()
     chart.press("Home")
-    ce, l2 = (
-        surfaces.descend(slope, 6, 0.5, 1, 0.01, 3000)
-        for slope in (surfaces.ce_slope, surfaces.l2_slope)
-    )
+    ce = surfaces.descend(surfaces.ce_slope, 6, 0.5, 1, 0.01, 3000)
     legend = page.locator("#descent-chart .legend")
     expect(legend).to_contain_text(f"Cross-entropy ŷ {ce[1]:.4f}")
     assert chart.get_attribute("aria-valuetext").startswith("step 1: Cross-entropy")
     chart.press("PageUp")
-    step = int(chart.get_attribute("aria-valuenow"))
-    assert step > 10
-    expect(legend).to_contain_text(f"L2 ŷ {l2[step]:.4f}")
+    assert int(chart.get_attribute("aria-valuenow")) > 10
     chart.press("PageDown")
-    expect(legend).to_contain_text("step 1")
+    expect(chart).to_have_attribute("aria-valuenow", "1")
     chart.press("End")
     expect(legend).to_contain_text("step 3,000")
     chart.press("ArrowLeft")
     expect(legend).not_to_contain_text("step 3,000")
-    chart.press("Tab")  # leaves the chart, which shows the last step again
+    chart.blur()
     expect(legend).to_contain_text("step 3,000")
     box = chart.bounding_box()
     page.mouse.move(box["x"] + 46, box["y"] + 80)
@@ -287,12 +281,8 @@ def test_points_of_a_chart_lie_at_their_values_on_the_axes(open_page):
     chart = page.locator("#descent-chart svg")
     chart.press("Home")
     chart.press("PageUp")
-    chart.press("PageUp")
-    texts = dict(
-        chart.locator("text").evaluate_all(
-            "all => all.map((text) => [text.textContent, text.x.baseVal[0].value])"
-        )
-    )
+    positions = "all => all.map((text) => [text.textContent, text.x.baseVal[0].value])"
+    texts = dict(chart.locator("text").evaluate_all(positions))
     heights = "all => all.map((line) => line.y1.baseVal.value)"
     zero, *_, one = chart.locator(".grid").evaluate_all(heights)
     (target,) = chart.locator(".mark").evaluate_all(heights)
