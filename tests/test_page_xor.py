@@ -111,7 +111,8 @@ RUN_AND_PAUSE = """async () => {
     const later = Number(slider.value);
     run.click();
     for (let k = 0; k < 3; k += 1) await frame();
-    return [paused, later, name, Number(slider.value)];
+    const { ariaLive } = document.getElementById("xor-status");
+    return [paused, later, name, Number(slider.value), ariaLive];
 }"""
 
 
@@ -122,9 +123,14 @@ def test_xor_can_run_step_and_restart(open_page):
     start = page.locator("#input-plane").evaluate("canvas => canvas.toDataURL()")
     page.locator("#xor-one").press("Enter")
     assert "step 1:" in status.inner_text()
-    paused, later, name, resumed = page.evaluate(RUN_AND_PAUSE)
+    expect(page.locator("#xor-chart .legend")).to_contain_text("step 1")
+    paused, later, name, resumed, live = page.evaluate(RUN_AND_PAUSE)
     assert (name, later) == ("Run", paused)
     assert resumed >= paused
+    assert live == "off"
+    page.locator("#xor-back").click()
+    assert page.locator("#xor-run").inner_text() == "Run"
+    page.locator("#xor-run").click()
     expect(page.locator("#xor-run")).to_have_text("Pause")
     expect(status).to_contain_text("step 60:", timeout=20_000)
     assert status.inner_text().endswith("of 4 points classified correctly, near 4 ln 2")
@@ -176,6 +182,8 @@ def test_random_starts_train_together_and_load_by_keyboard(open_page):
     assert page.get_by_label("Seed").input_value() == ""
     page.get_by_label("Seed").fill("1.5")
     expect(page.locator("#xor-status")).to_contain_text("Start 2")
+    page.get_by_label("Seed").fill("7")
+    expect(page.locator("#starts-loaded")).to_have_text("")
     page.locator("#xor-form").get_by_role("button", name="Reset").click()
     expect(page.locator("#xor-status")).to_contain_text("Seed 42, step 0")
     expect(page.locator("#starts-loaded")).to_have_text("")
