@@ -207,8 +207,10 @@ def test_the_keyboard_selects_layer_map_and_pixel(open_page):
     layer.press("End")
     assert layer.input_value() == "linear2"
     assert not page.locator("#row").is_visible()  # a vector has no rows
-    probability = page.locator("#bars .best .probability").inner_text()
-    computation = re.compile(f"^Σ input × weight .*: {probability}$")
+    name, probability = (
+        page.locator(f"#bars .best .{n}").inner_text() for n in ("class", "probability")
+    )
+    computation = re.compile(f"^Σ input × weight .*→ {name}: {probability}$")
     expect(page.locator("#steps")).to_contain_text(computation)
     layer.select_option("relu3")
     for field in ("channel", "row", "column", "part"):
@@ -259,6 +261,9 @@ def test_the_largest_value_is_selected_first_and_its_computation_adds_up(open_pa
     largest = 255 * np.array(matplotlib.colormaps["viridis"](1.0)[:3])
     assert page.evaluate(colour, [x + 0.5, y + 0.5]) == largest.round().tolist()
     assert page.evaluate(colour, [float(x), y + 0.5]) == [208, 0, 111]  # its frame
+    computation = page.locator("#steps").inner_text()
+    page.locator("#choice").select_option("1")
+    expect(page.locator("#steps")).not_to_have_text(computation)
 
 
 @pytest.mark.slow
