@@ -202,6 +202,7 @@ def test_a_map_and_a_pixel_are_selected_by_pointer(open_page, kind):
 @pytest.mark.slow
 def test_the_keyboard_selects_layer_map_and_pixel(open_page):
     page = open_page()
+    page.locator("#choice").select_option("1")
     layer = page.locator("#layer")
     layer.focus()
     layer.press("End")
