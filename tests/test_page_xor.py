@@ -182,6 +182,7 @@ def test_random_starts_train_together_and_load_by_keyboard(open_page):
     assert page.get_by_label("Seed").input_value() == ""
     page.get_by_label("Seed").fill("1.5")
     expect(page.locator("#xor-status")).to_contain_text("Start 2")
+    expect(page.locator("#starts-loaded")).to_have_text("Start 2 is loaded above.")
     page.get_by_label("Seed").fill("7")
     expect(page.locator("#starts-loaded")).to_have_text("")
     page.locator("#xor-form").get_by_role("button", name="Reset").click()

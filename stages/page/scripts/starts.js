@@ -85,7 +85,7 @@
     restart();
   });
   const form = document.getElementById("xor-form");
-  form.elements.seed.addEventListener("input", unselect);
+  form.elements.seed.addEventListener("input", ({ target }) => target.value && target.checkValidity() && unselect());
   form.addEventListener("reset", unselect);
   for (const example of document.querySelectorAll("button[data-start]")) {
     example.addEventListener("click", () => {
