@@ -22,7 +22,7 @@ def absolute_mirror():
     A relative folder starts at the root of the project. `dvc exp run --temp` and `--queue` run in a
     copy; DVC_ROOT is the original root.
     """
-    mirror = os.environ.get("MNIST_MIRROR", "").rstrip("/")
+    mirror = os.environ.get("MNIST_MIRROR", "")
     if mirror and ":/" not in mirror:
         folder = Path(os.environ.get("DVC_ROOT", "")) / Path(mirror).expanduser()
         mirror = folder.resolve().as_uri()

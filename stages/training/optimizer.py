@@ -38,7 +38,7 @@ def ema_decays(ema, steps):
     """The EMA decay of every step: (steps,) float32, for a time constant of `ema` · steps.
 
     It is capped at (1 + k) / (10 + k) in step k = 0, 1, …, so the random initialisation is
-    forgotten quickly. The cap's time constant is (10 + k) / 9, so `ema` ≥ 1/9 would have no effect.
+    forgotten quickly. The cap's time constant is (10 + k) / 9 steps, so `ema` ≥ 1/9 has no effect.
     """
     step = torch.arange(steps, dtype=torch.float64)
     return ((1 + step) / (10 + step)).clamp(max=1 - 1 / max(1, ema * steps)).float()
