@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from playwright.sync_api import expect
 from repositories import commit, git, make_repository
 from workspaces import ENV, ROOT
 
-from internals.compare_page import list_disagreements
+from internals.compare_page import PAGE, list_disagreements, write_page
 from internals.comparison import (
     Result,
     flat,
@@ -267,19 +268,29 @@ def result_of(*errors, images="", **metrics):
     actual = np.arange(100) % 10
     predicted = np.where(error_mask(*errors, count=100), (actual + 1) % 10, actual)
     metrics |= {"errors": len(errors), "accuracy": 1 - len(errors) / 100, "test_images": images}
-    return Result({}, metrics, [], actual, predicted)
+    epoch = {"epoch": 1, "train_loss": 0.5, "test_loss": 0.6, "test_acc": metrics["accuracy"]}
+    epoch |= {"val_loss": 0.7, "val_acc": metrics.get("val_acc")}
+    return Result({}, metrics, [epoch], actual, predicted)
 
 
-def test_runs_are_sorted_by_validation_accuracy_then_errors_then_loss():
+def test_runs_are_sorted_by_validation_accuracy_then_errors_then_loss(images):
     results = {
         "base": result_of(1, loss=0.3, val_acc=0.8),
         "few": result_of(loss=0.4, val_acc=0.8),
         "low": result_of(3, loss=0.2, val_acc=0.8),
         "best": result_of(1, 2, 3, loss=0.9, val_acc=0.9),
     }
-    assert [*tabulate(results, "base", {})["run"]] == ["best", "few", "low", "base"]
+    table = tabulate(results, "base", {})
+    assert [*table["run"]] == ["best", "few", "low", "base"]
+    write_page("0" * 40, results, "base", table, {}, [])
+    data = json.loads(re.search(r'id="data">(.*?)</script>', Path(PAGE).read_text())[1])
+    best = {"name": "best", "accuracy": 0.9, "accuracies": [0.9], "epochs": [1], "loss": [0.5]}
+    assert (data["measure"], data["base"], data["runs"][0]) == ("validation", 3, best)
     del results["base"].metrics["val_acc"]  # the base trained on all images
-    table = tabulate(results, "base", {}).set_index("run")
+    table = tabulate(results, "base", {})
+    write_page("0" * 40, results, "base", table, {}, [])
+    assert '"measure": "test"' in Path(PAGE).read_text()
+    table = table.set_index("run")
     assert [*table.index] == ["few", "low", "base", "best"]
     assert table["test"].tolist() == [1.0, 0.99, 0.99, 0.97]
     # b = 0 and c = 2 of n = 100

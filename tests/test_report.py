@@ -5,7 +5,6 @@ import re
 from base64 import b64decode
 from decimal import Decimal
 from html.parser import HTMLParser
-from io import BytesIO
 from math import exp
 from pathlib import Path
 
@@ -14,8 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from PIL import Image
-from torch.nn.functional import binary_cross_entropy
+from scipy.stats import entropy
 from workspaces import ROOT, small_params
 
 import report
@@ -25,7 +23,7 @@ from common.model import DigitClassification, fuse, scale
 from common.params import flatten
 from common.results import md5_of, read_metrics, write_metrics
 from page import facts, network
-from page.typeset import format_number
+from page.typeset import embed_digit, format_number
 
 PAGE = Path("reports/index.html")
 EXTERNAL = re.compile(r"""\b(?:src|href|srcset)="(?!data:|#)|url\(|@import|https?://""")
@@ -245,8 +243,7 @@ def test_the_answer_and_its_numbers_match_the_target(results, target, corner, ex
     assert neuron["l2_grad_at_corner"] == pytest.approx(2 * (p - target) * p * (1 - p))
     if 0 < target < 1:
         assert 1 / (1 + exp(-neuron["valley"])) == pytest.approx(target)
-        loss = binary_cross_entropy(*torch.tensor([target, target]).split(1))
-        assert neuron["entropy"] == pytest.approx(loss.item())
+        assert neuron["entropy"] == pytest.approx(entropy([target, 1 - target]))
     (row,) = (row for row in metrics["fields"] if row["field"] == "l2_grad")
     for end in ("min", "max"):
         value = format_number(row[end], ".4f")
@@ -385,14 +382,32 @@ def test_confused_pairs_are_counted_in_both_directions():
     assert both == {"pairs": [["a", "b"], ["b", "c"]], "count": 1}
 
 
-def test_an_input_has_the_pixels_of_its_image_and_its_actual_class_as_label():
-    images = np.random.default_rng(0).integers(0, 256, (10, 28, 28), np.uint8)
-    rows = pd.DataFrame({"actual": [3], "predicted": [5]}, index=[7])
-    (row,) = network.list_inputs(rows, images, "abcdefghij")
-    assert (row["index"], row["label"], row["actual"], row["predicted"]) == (7, 3, "d", "f")
-    assert b64decode(row["pixels"]) == images[7].tobytes()
-    with Image.open(BytesIO(b64decode(row["image"].partition(",")[2]))) as image:
-        assert (255 - np.asarray(image) == images[7]).all()
+def test_examples_are_sorted_by_class_and_errors_by_confidence(results):
+    images, actual = read_arrays("data/mnist/test.npz")["images"], 9 - np.arange(100) % 10
+    predictions = pd.read_csv("data/predictions.csv").assign(actual=actual, predicted=actual)
+    predictions.loc[[5, 7], "predicted"] = [8, 6]
+    predictions["probability"] = np.linspace(0, 1, 100)
+    predictions.to_csv("data/predictions.csv", index=False)
+    page, text = make()
+    inputs = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["network"]["inputs"]
+    shown = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 7, 5]  # classes 0 to 9, then the errors
+    assert [b64decode(row["pixels"]) for row in inputs] == [images[k].tobytes() for k in shown]
+    assert [row["label"] for row in inputs] == [*range(10), 2, 4]
+    assert text.index("2 , predicted 6") < text.index("4 , predicted 8")
+    assert embed_digit(images[5]) in page
+
+
+def test_the_layers_have_the_shapes_and_parameters_of_the_model():
+    model = DigitClassification().eval()
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    layers, x = [*network.list_layers(state)], torch.zeros(1, 1, 28, 28)
+    for layer in layers:
+        module = model.get_submodule(layer["name"])
+        x = module(x.flatten(1) if layer["name"] == "linear1" else x)
+        size = sum(parameter.numel() for parameter in module.parameters())
+        assert (layer["shape"], layer["parameters"]) == ([*x.shape[1:]], size)
+    assert [layer["shown"] for layer in layers[:4]] == ["conv1", "conv1", "relu1", "pool1"]
+    assert layers[-4]["what"] == "linear, 576 inputs"
 
 
 def test_the_page_quotes_the_code_of_the_stages(results):
