@@ -129,6 +129,15 @@ def test_a_path_of_many_oscillations_is_short_and_ends_at_its_last_step(page):
     assert changes > 0.7 * len(outputs)  # no pattern from sampling
 
 
+def test_a_start_at_the_target_takes_no_step(open_page):
+    page = open_page()
+    for name in ("weight", "bias"):
+        page.locator(f"[name={name}]").fill("0")
+    assert page.locator("tr[data-loss=l2] td").first.inner_text() == "0\u00a0✓"
+    legend = "step 0Cross-entropy ŷ 0.5000L2 ŷ 0.5000"
+    expect(page.locator("#descent-chart .legend")).to_have_text(legend)
+
+
 def test_oscillation_above_the_largest_stable_learning_rate_is_reported(open_page):
     page = open_page()
     result = page.locator("tr[data-loss=ce]")

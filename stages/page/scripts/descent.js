@@ -83,7 +83,7 @@ function sampleSteps(path) {
       : sampled.filter((k) => k > 0 && k < path.length).map((k) => [k, sigmoid(path[k])]);
     drawChart({
       label: "Output ŷ by gradient step, for both losses",
-      x: { label: "step", low: 1, high: Math.max(10, longest()), log: true, format: formatCount },
+      x: { label: "step", low: 1, high: Math.max(10, longest()), log: true, format: (step) => formatCount(Math.min(step, longest())) },
       y: { label: "output ŷ", low: 0, high: 1, format: (value) => value.toFixed(4) },
       marks: [{ y: Number(target.value), name: "target" }],
       series: Object.entries(LOSSES).map(([loss, { name, colour }]) => ({

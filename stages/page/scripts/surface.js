@@ -104,7 +104,7 @@ function drawWalls(pen, project, front, { ticks, rise }) {
 }
 
 /** The vertical axis at the box's leftmost edge; names and limits of weight and bias. @param {CanvasRenderingContext2D} pen */
-function drawAxes(pen, project, front, { ticks, rise }, right, narrow) {
+function drawAxes(pen, project, front, { ticks, rise }, right, width) {
   const { extent } = data.surfaces;
   const edges = [[-1, -1, 0], [-1, 1, 0], [1, -1, 0], [1, 1, 0]];
   const [w, b] = edges.reduce((best, edge) => (dot(edge, right) < dot(best, right) ? edge : best));
@@ -120,17 +120,22 @@ function drawAxes(pen, project, front, { ticks, rise }, right, narrow) {
     pen.fillText(round(value), x - 6, y);
   }
 
+  pen.textAlign = "center";
   const [cx, cy] = project([0, 0, -0.6]);
   for (const [name, at] of [
-    [narrow ? "w" : "weight w", (k) => [k, front[1], -0.6]],
-    [narrow ? "b" : "bias b", (k) => [front[0], k, -0.6]],
+    [width < 230 ? "w" : "weight w", (k) => [k, front[1], -0.6]],
+    [width < 230 ? "b" : "bias b", (k) => [front[0], k, -0.6]],
   ]) {
     const [from, middle, to] = [-0.95, 0, 0.95].map((k) => project(at(k)));
     const away = Math.hypot(middle[0] - cx, middle[1] - cy) || 1;
     const [ox, oy] = [(middle[0] - cx) / away, (middle[1] - cy) / away + 0.7]; // outward, and below the edge
     const far = 13 / Math.hypot(ox, oy);
-    pen.textAlign = Math.abs(ox) < 0.5 ? "center" : ox < 0 ? "right" : "left";
-    const write = (text, [x, y]) => pen.fillText(text, x + far * ox, y + far * oy);
+    const side = Math.abs(ox) < 0.5 ? 0 : Math.sign(ox);
+    const write = (text, [x, y]) => {
+      const half = pen.measureText(text).width / 2;
+      const centre = x + far * ox + side * half;
+      pen.fillText(text, Math.max(half, Math.min(width - half, centre)), y + far * oy);
+    };
     write(name, middle);
     if (Math.hypot(to[0] - from[0], to[1] - from[1]) < 70) continue; // no room for the limits
     write(round(-extent), from);
@@ -167,7 +172,7 @@ function drawSurface(canvas, view) {
   paintFaces(pen, faces);
   pen.font = `11px ${style.fontFamily}`;
   pen.fillStyle = pen.strokeStyle = style.color;
-  drawAxes(pen, project, front, scale, right, width < 230);
+  drawAxes(pen, project, front, scale, right, width);
 
   const heightAt = (w, b) => scale.rise(FIELDS[name](w + b, view.target));
   const lift = ([w, b]) => [w / extent, b / extent, heightAt(w, b)];
