@@ -142,9 +142,10 @@ def test_the_learning_curves_and_their_titles_are_the_history(computed):
 
 def test_surfaces_cross_sections_and_descents_show_the_fields_of_the_neuron(computed):
     fields = read_arrays(computed / "data/surfaces.npz")
-    figure = surfaces.draw_sigmoid(fields, {"elev": 30, "azim": -60})
-    names = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad")
-    for axes, name in zip(figure.axes, names, strict=True):
+    view = {"elev": 30, "azim": -60}
+    drawn = [*surfaces.draw_sigmoid(fields, view).axes, *surfaces.draw_relu(fields, view).axes]
+    names = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad", "relu", "relu_l2", "relu_l2_grad")
+    for axes, name in zip(drawn, names, strict=True):
         low, high = axes.get_zlim()
         assert low <= fields[name].min()
         assert fields[name].max() <= high < 1.2 * fields[name].max()
