@@ -8,6 +8,11 @@ from playwright.sync_api import expect, sync_playwright
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 expect.set_options(timeout=30_000)  # a busy machine
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+# The RGBA colour at a point of a canvas, in CSS pixels.
+COLOUR = """(canvas, [x, y]) => {
+    const ratio = canvas.width / canvas.clientWidth;
+    return [...canvas.getContext("2d").getImageData(x * ratio, y * ratio, 1, 1).data];
+}"""
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,7 @@ def test_lists_and_ranges_expand_to_every_combination(committed):
         ("train.epochs=2.0", r"^epochs=2.0: train.epochs: 2.0 is not of type 'integer'$"),
         ("train.epochs=true", r"^epochs=True: train.epochs: True is not of type 'integer'$"),
         ("train.lrr=1", r"^train.lrr=1: no such parameter in params.yaml$"),
+        ("trian.lr=1", r"^trian.lr=1: no such parameter in params.yaml$"),
         ("train.opt=1", r"^train.opt=1: no such parameter in params.yaml$"),
         ("+train.lr=1", r"^Could not append to config. An item is already at 'train.lr'. "),
         ("train.lr=${nope.x}", r"^Interpolation key 'nope.x' not found full_key: train.lr$"),

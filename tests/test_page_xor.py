@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from browsing import CHROMIUM
+from browsing import CHROMIUM, COLOUR
 from playwright.sync_api import expect
 
 import xor_train
@@ -51,16 +51,11 @@ def test_colours_points_and_labels_lie_at_their_coordinates(open_page, tanh):
 
     def is_orange(plane, place):
         """Whether the colour is more orange than blue, at fractions of the plane."""
-        return page.locator(f"#{plane}-plane").evaluate(
-            """(canvas, [u, v]) => {
-                const [left, top, ratio] = [26, 6, canvas.width / canvas.clientWidth];
-                const side = canvas.clientWidth - left - top;
-                const at = [left + u * side, top + (1 - v) * side].map((length) => length * ratio);
-                const [red, , blue] = canvas.getContext("2d").getImageData(...at, 1, 1).data;
-                return red > blue;
-            }""",
-            [float(fraction) for fraction in place],
-        )
+        canvas, (u, v) = page.locator(f"#{plane}-plane"), map(float, place)
+        left, top = 26, 6
+        side = canvas.evaluate("canvas => canvas.clientWidth") - left - top
+        red, _, blue, _ = canvas.evaluate(COLOUR, [left + u * side, top + (1 - v) * side])
+        return red > blue
 
     range_of_hidden = 1.25 if tanh else 2.6
     for u, v in ((0.06, 0.94), (0.94, 0.94), (0.06, 0.06), (0.94, 0.06), (0.94, 0.39)):

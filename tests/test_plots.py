@@ -143,9 +143,9 @@ def test_the_learning_curves_and_their_titles_are_the_history(computed):
 def test_surfaces_cross_sections_and_descents_show_the_fields_of_the_neuron(computed):
     fields = read_arrays(computed / "data/surfaces.npz")
     view = {"elev": 30, "azim": -60}
-    drawn = [*surfaces.draw_sigmoid(fields, view).axes, *surfaces.draw_relu(fields, view).axes]
+    panels = [*surfaces.draw_sigmoid(fields, view).axes, *surfaces.draw_relu(fields, view).axes]
     names = ("sigmoid", "l2", "l2_grad", "ce", "ce_grad", "relu", "relu_l2", "relu_l2_grad")
-    for axes, name in zip(drawn, names, strict=True):
+    for axes, name in zip(panels, names, strict=True):
         low, high = axes.get_zlim()
         assert low <= fields[name].min()
         assert fields[name].max() <= high < 1.2 * fields[name].max()
@@ -176,9 +176,8 @@ def test_snapshots_of_xor_show_the_activations_and_the_half_planes(computed):
     assert [line.get_marker() for line in markers] == ["o", "s", "s", "o"]
     study = read_arrays(computed / "data/xor.npz")
     figure = xor.draw_snapshots(study, {"runs": [{"correct": 3}]})
-    titles = [axes.get_title(loc="left") for axes in figure.axes][:4]
     losses = [f"step {step}: loss {study['losses'][step]:.3g}" for step in (0, 20, 40, 60)]
-    assert titles == losses
+    assert [title_of(axes) for axes in figure.axes[:4]] == losses
     assert "does not yet separate" in figure.get_suptitle()
     assert "line in the hidden plane separates" in (
         xor.draw_snapshots(study, {"runs": [{"correct": 4}]}).get_suptitle()

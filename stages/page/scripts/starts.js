@@ -85,8 +85,6 @@
     restart();
   });
   const form = document.getElementById("xor-form");
-  form.elements.seed.addEventListener("input", ({ target }) => target.value && target.checkValidity() && unselect());
-  form.addEventListener("reset", unselect);
   for (const example of document.querySelectorAll("button[data-start]")) {
     example.addEventListener("click", () => {
       const index = Number(example.dataset.start) - 1;
@@ -96,6 +94,7 @@
     });
   }
   xorSettings.changed.push(restart);
+  xorSettings.seeded = unselect;
   window.addEventListener("resize", draw);
   darkMode.addEventListener("change", draw);
   restart();

@@ -15,8 +15,8 @@ function describeHidden(p, tanh) {
   return { low: -high, high, points, logit: (h1, h2) => p[6] * h1 + p[7] * h2 + p[8] };
 }
 
-/** Settings shared by the single run and the random starts, and callbacks for changes. */
-const xorSettings = { lr: data.xor.lr, tanh: true, steps: data.xor.steps, changed: [] };
+/** Settings shared by the single run and the random starts; callbacks for changes and for a run from a seed. */
+const xorSettings = { lr: data.xor.lr, tanh: true, steps: data.xor.steps, changed: [], seeded() {} };
 
 /** Load another network into the single run. @type {(name: string, parameters: Parameters, step?: number) => void} */
 let showStart;
@@ -83,6 +83,7 @@ let showStart;
     if (seed.value === "" || !seed.reportValidity()) return;
     const chosen = Number(seed.value);
     start = { name: `Seed ${chosen}`, parameters: chosen === data.xor.seed ? data.xor.initial : oneStart(chosen) };
+    xorSettings.seeded();
     retrain();
   };
 
