@@ -24,6 +24,7 @@ from internals.comparison import (
     has_images_of,
     read_result,
     tabulate,
+    varying,
 )
 from internals.experiments import reference_of
 from internals.summary import compare_errors
@@ -146,6 +147,9 @@ def test_a_run_that_ended_before_evaluate_is_reported_and_excluded(repository):
     half, none = done.stderr.splitlines()
     assert half.startswith("half: skipped: reports/metrics/evaluate.json: stale: computed from a d")
     assert none.startswith("none: skipped: reports/metrics/train.json: stale: computed with train")
+    alone = compare(repository, "none")
+    assert alone.returncode == 1
+    assert alone.stderr.splitlines()[1].startswith("nothing to compare: run an experiment")
 
 
 def test_settings_with_common_seeds_are_compared_in_pairs(computed, tmp_path):
@@ -209,6 +213,7 @@ def test_settings_with_and_without_a_group_of_parameters_are_not_mixed(augmented
     results = {"this commit": result(7, augmented)}
     for seed in (1, 2):  # sorted before and after each other
         results |= {f"a {seed}": result(seed, not augmented), f"b {seed}": result(seed, augmented)}
+    assert varying(results) == ["train.augment", "train.seed"]
     other = "augment=null" if augmented else "augment.shear=0.1, augment.shift=2"
     assert [*group_by_setting(results, "this commit").items()] == [
         ("this commit", {7: "this commit", 1: "b 1", 2: "b 2"}),

@@ -211,6 +211,12 @@ def test_make_repro_reports_the_comparison_with_the_last_commit_in_one_line(proj
     assert stale.stderr.startswith("reports/metrics/xor.json: stale: computed with xor.lr 0.1")
     run("xor_train", "plots")
     assert "different parameters in xor" in verify("--here").stdout
+    git(project, "commit", "--quiet", "--message", "no results", "params.yaml")
+    stale = verify("--here").stdout
+    git(project, "reset", "--quiet", "--soft", "HEAD^")
+    assert stale.startswith("not compared: the last commit has no valid results (reports/metrics/x")
+    Path("reports/metrics/plots.json").unlink()
+    assert verify("--here").stdout.endswith(": no results of plots here\n")
 
 
 def test_metrics_of_all_stages_are_compared(project):
