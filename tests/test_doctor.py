@@ -78,14 +78,25 @@ def test_head_returns_to_its_branch_after_a_killed_experiment(repository, experi
     assert not git(repository, "for-each-ref", "refs/exps/exec")
 
 
-@pytest.mark.parametrize("text", ["stages: [", "- 1", "stages: 3", "\0", ""])
+@pytest.mark.parametrize("text", ["stages: [", "- 1", "stages: 3", "\0", "", "<<<<<<< ours"])
 def test_a_damaged_dvc_lock_is_reported(repository, text):
     (repository / "dvc.lock").write_text(text)
     report = doctor(repository)
     assert report.returncode == 1
-    assert report.stdout.startswith("dvc.lock: damaged: ")
+    problem = "conflict markers" if "<" in text else "damaged"
+    assert report.stdout.startswith(f"dvc.lock: {problem}: ")
     assert report.stdout.endswith("problems: 1\n")  # no hint, because nothing can be fixed
     assert report.stderr == ""
+
+
+def test_a_stash_made_on_this_commit_is_mentioned(repository):
+    (repository / "params.yaml").write_text("")
+    git(repository, "stash")
+    note = "stash@{0} contains uncommitted edits made on this commit; "
+    assert doctor(repository).stdout.startswith(note)
+    commit(repository)
+    assert doctor(repository).stdout == HEALTHY
+    assert doctor(repository.parent).stderr.startswith("no .dvc in this folder: ")
 
 
 def test_a_failed_fix_is_reported(repository):
@@ -209,7 +220,9 @@ def test_results_recorded_under_other_parameters_are_removed_from_the_run_cache(
 ):
     repository = copy_of(first_run, tmp_path / "project")
     change_parameter(repository, "xor", "lr", 0.2)
+    assert doctor(repository).stdout == HEALTHY  # not yet in dvc.lock
     dvc(repository, "exp", "save", "--quiet", "--name", "untrained")
+    assert "/xor.json: stale: computed with xor.lr 0.1, params" in doctor(repository).stdout
     git(repository, "restore", ".")
     (line,) = doctor(repository).stdout.splitlines()[:-1]
     assert line.startswith(".dvc/cache/runs/")

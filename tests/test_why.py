@@ -3,6 +3,7 @@
 import json
 import logging
 import runpy
+import shutil
 import subprocess
 from importlib.metadata import version
 
@@ -57,6 +58,7 @@ def test_a_changed_parameter_outdates_its_stages_and_later_stages_may_rerun(repo
         "report": f"outdated, about 2 s: {reason}",
     }
     assert last == "dvc repro: 2 outdated, about 4 s; 1 may rerun, about 2 min"
+    assert why.join("abcabde") == "a, b, c and 2 more"
     (repository / ".dvc/tmp/times/report").unlink()
     assert predict(repository)[1].startswith("dvc repro: 2 outdated; ")
     git(repository, "restore", "stages")
@@ -147,6 +149,11 @@ def test_reruns_of_user_stages_and_data_are_predicted(project, predict):
     assert predicted["inside"] == "restored from the cache: sub/o.txt is missing"
     assert reproduce() == {"first", "inside"}
 
+    shutil.rmtree(project / ".dvc/cache")
+    (project / "a.txt").unlink()
+    predicted, _ = predict(project)
+    assert predicted["check"] == "may rerun, depending on first"
+
 
 def test_another_torch_version_is_reported_but_outdates_no_stage(project, predict):
     reproduce()
@@ -180,6 +187,8 @@ def test_missing_inputs_and_frozen_stages_are_predicted(project, predict):
     assert last == "dvc repro fails at inside"
     with Repo() as repo:
         repo.freeze("inside")
+    (project / "data/raw/extra.txt").unlink()
+    (project / "data/raw/extra.txt").write_text("2")
     predicted, last = predict(project)
     assert predicted["inside"] == "up to date"
     assert last == "dvc repro fails at data/imported.txt.dvc"
