@@ -96,6 +96,9 @@ def test_a_stash_made_on_this_commit_is_mentioned(repository):
     assert doctor(repository).stdout.startswith(note)
     commit(repository)
     assert doctor(repository).stdout == HEALTHY
+
+
+def test_the_doctor_needs_the_root_of_a_project(repository):
     assert doctor(repository.parent).stderr.startswith("no .dvc in this folder: ")
 
 

@@ -254,3 +254,16 @@ def test_quick_verification_runs_in_a_clone_and_changes_no_file_here(project):
     assert line.startswith("reproduced: ")
     assert git(project, "status", "--porcelain") == before
     assert not [*Path(".dvc/tmp/exps").iterdir()]
+
+
+@pytest.mark.slow
+def test_verification_of_results_of_other_code_fails(project):
+    edit("surfaces.py", "2 * lr * slope", "2.5 * lr * slope")
+    git(project, "commit", "--quiet", "--all", "--message", "another step size")
+    command = [sys.executable, ROOT / "tools/verify.py", "--quick"]
+    done = subprocess.run(command, env=ENV, capture_output=True, text=True)
+    git(project, "reset", "--quiet", "--hard", "HEAD^")
+    assert done.returncode == 1, done.stderr
+    line = done.stdout.splitlines()[-1]
+    assert line.startswith("NOT reproduced: ")
+    assert "surfaces.ce_steps" in line
