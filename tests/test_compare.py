@@ -152,6 +152,21 @@ def test_a_run_that_ended_before_evaluate_is_reported_and_excluded(repository):
     assert alone.stderr.splitlines()[1].startswith("nothing to compare: run an experiment")
 
 
+def test_the_command_ends_without_a_traceback_if_it_cannot_write(repository):
+    command = [sys.executable, ROOT / "tools/compare.py", "worse"]
+    options = {"cwd": repository, "env": ENV, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **options) as process:
+        process.stdout.close()  # as `| head` does
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+    (repository / PAGE).unlink(missing_ok=True)
+    (repository / PAGE).mkdir()
+    done = compare(repository, "worse")
+    (repository / PAGE).rmdir()
+    assert done.stderr == f"[Errno 21] could not be written: Is a directory: '{PAGE}'\n"
+    assert done.returncode == 1
+
+
 def test_settings_with_common_seeds_are_compared_in_pairs(computed, tmp_path):
     folder = commit_results(computed, tmp_path / "project")
     add_experiments(

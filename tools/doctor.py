@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from internals.git import commit_of
+from internals.git import commit_of, exit_on_user_error
 from internals.integrity import cache, run_cache
 from internals.leftovers import copies, dvc_locks, git_locks, head, partial_files, references
 from internals.processes import at_work
@@ -91,4 +91,5 @@ def main(fix):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fix", action="store_true")
-    main(parser.parse_args().fix)
+    with exit_on_user_error():
+        main(parser.parse_args().fix)

@@ -9,7 +9,6 @@ Stages that read outputs of an outdated stage may rerun.
 
 import json
 import logging
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.stage.cache import RunCacheNotFoundError
 
-import internals  # noqa: F401 - adds stages/ to sys.path
+from internals.git import RunError, exit_on_user_error
 
 from common.params import compare
 from common.results import metrics_path
@@ -145,8 +144,11 @@ def changed_torch():
 
 def main():
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
-    with Repo() as repo:
-        steps = plan(repo)
+    try:
+        with Repo() as repo:
+            steps = plan(repo)
+    except (DvcException, RecursionError) as error:
+        raise RunError(" ".join(str(error).split())) from None
     if all(step.verdict == UNCHANGED for step in steps):
         steps = []
     width = max((len(step.stage.addressing) for step in steps), default=0)
@@ -158,7 +160,5 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_user_error():
         main()
-    except (DvcException, OSError, RecursionError) as error:
-        sys.exit(" ".join(str(error).split()))

@@ -1,5 +1,6 @@
 """Git commits and their files, and error handling of the commands."""
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -13,10 +14,14 @@ class RunError(RuntimeError):
 
 @contextmanager
 def exit_on_user_error():
-    """Exit on a RunError with its message and status 1, on Ctrl-C with status 130."""
+    """Exit with a one-line message and status 1 if a command cannot continue, 130 on Ctrl-C."""
     try:
         yield
-    except RunError as error:
+        sys.stdout.flush()  # Python prints errors at exit as tracebacks
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the lines still in the buffer
+        sys.exit(1)
+    except (RunError, OSError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
