@@ -123,6 +123,18 @@ def test_the_first_screen_shows_headline_pad_and_questions(open_page):
             assert box["y"] + box["height"] <= page.viewport_size["height"], (width, selector)
 
 
+def test_high_contrast_keeps_the_colours_that_carry_data(open_page):
+    """The ink is black, also if the system replaces the background of the page by black."""
+    page = open_page(scheme="dark", forced_colors="active")
+    background = "element => getComputedStyle(element).backgroundColor"
+    assert page.locator("body").evaluate(background) == "rgb(0, 0, 0)"
+    for selector in ("#drawing", "#input"):
+        assert page.locator(selector).evaluate(background) == "rgb(242, 242, 238)"
+    weight = page.locator("#maps .values td").first
+    assert weight.evaluate("cell => getComputedStyle(cell).color") == "rgb(0, 0, 0)"
+    assert weight.evaluate(background) != "rgb(0, 0, 0)"
+
+
 @pytest.mark.slow
 def test_the_keyboard_chooses_test_images(open_page):
     page = open_page()
