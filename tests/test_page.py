@@ -22,6 +22,11 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
 OPEN_ALL = "for (const part of document.querySelectorAll('details')) part.open = true"
+# Figures, buttons and tables whose content is cut.
+CUT = """[...document.querySelectorAll("figure, button, select, .values")]
+    .filter((e) => e.checkVisibility() && getComputedStyle(e).overflowX !== "auto")
+    .filter((e) => e.scrollWidth > e.clientWidth + 1)
+    .map((e) => e.outerHTML.slice(0, 80))"""
 OTHER_SCREENS = [(320, "light"), (768, "light"), (1280, "dark"), (2560, "light")]
 SCREENS = [(390, "dark"), *(pytest.param(*s, marks=pytest.mark.slow) for s in OTHER_SCREENS)]
 
@@ -32,6 +37,7 @@ def test_the_page_fits_the_screen_without_requests_or_errors(open_page, width, s
     assert [url for url in page.requests if not url.startswith("data:")] == [page.url]
     page.evaluate(OPEN_ALL)
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(CUT) == []
     assert page.messages == []
 
 
@@ -44,6 +50,7 @@ def test_the_page_fits_a_phone_with_text_at_200_percent(browser, page_path):
     assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "32px"
     page.evaluate(OPEN_ALL)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate(CUT) == []
     large.close()
 
 
