@@ -19,8 +19,10 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "stages"))
-from common.params import ParameterError, read_params
+from internals.git import exit_on_user_error
+
+from common.files import write_bytes
+from common.params import read_params
 from page.facts import read_defaults
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +86,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--defaults", action="store_true", help="take them from params.yaml")
     renew = parser.parse_args().defaults or not SCHEMA.exists()
-    try:
-        SCHEMA.write_text(generate({} if renew else read_defaults(SCHEMA)), encoding="utf-8")
-    except ParameterError as error:
-        sys.exit(str(error))
+    with exit_on_user_error():
+        write_bytes(SCHEMA, generate({} if renew else read_defaults(SCHEMA)).encode())

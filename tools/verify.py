@@ -22,7 +22,6 @@ from internals.experiments import require_results
 from internals.git import RunError, commit_of, content_of, current_commit, exit_on_user_error, git
 
 from common.mnist import absolute_mirror
-from common.params import ParameterError
 from common.results import METRICS, check
 from common.stage import list_paths
 
@@ -96,10 +95,7 @@ def compare_here():
     Results of different parameters are not compared.
     """
     sections = sections_of(Path.read_bytes)
-    try:
-        check(sections)
-    except (OSError, ParameterError) as error:
-        raise RunError(str(error)) from None
+    check(sections)
     try:
         committed, here = read_committed(current_commit()), Results(sections, Path.read_bytes)
     except (FileNotFoundError, RunError) as error:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from common.params import ParameterError
+
 
 class RunError(RuntimeError):
     """An error that ends a command; str() is the one-line message."""
@@ -21,7 +23,7 @@ def exit_on_user_error():
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the lines still in the buffer
         sys.exit(1)
-    except (RunError, OSError) as error:
+    except (RunError, ParameterError, OSError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
