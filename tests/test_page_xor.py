@@ -137,6 +137,15 @@ def test_xor_can_run_step_and_restart(open_page):
     assert "step 60:" in status.inner_text()
 
 
+def test_the_enter_key_does_not_submit_the_seed(open_page):
+    page = open_page()
+    seed = page.get_by_label("Seed")
+    seed.fill("7")
+    seed.press("Enter")
+    page.wait_for_timeout(100)  # until a submitted form would have reloaded the page
+    assert seed.input_value() == "7"
+
+
 def test_seed_learning_rate_and_activation_change_the_xor_run(open_page):
     page = open_page()
     status, slider = page.locator("#xor-status"), page.locator("[name=xor-step]")
