@@ -15,6 +15,16 @@ COLOUR = """(canvas, [x, y]) => {
 }"""
 
 
+def touch(page, *paths):
+    """Move one finger along each path, a list of points in the window; all have the same length."""
+    session = page.context.new_cdp_session(page)
+    for step, places in enumerate(zip(*paths, strict=True)):
+        points = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(places)]
+        event = {"type": "touchMove" if step else "touchStart", "touchPoints": points}
+        session.send("Input.dispatchTouchEvent", event)
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:

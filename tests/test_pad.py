@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from browsing import CHROMIUM
+from browsing import CHROMIUM, touch
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
@@ -15,15 +15,6 @@ PERCENT = (
     "[...document.querySelectorAll('#bars .probability')].map(bar => parseFloat(bar.textContent))"
 )
 INK = "[...readInk(document.getElementById('drawing').getContext('2d'))].filter(Boolean).length"
-
-
-def touch(page, points):
-    """Move one finger along points in the window."""
-    session = page.context.new_cdp_session(page)
-    kinds = ["touchStart"] + ["touchMove"] * (len(points) - 1)
-    for kind, (x, y) in zip(kinds, points, strict=True):
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def place(page, selector, x, y):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from browsing import CHROMIUM, COLOUR
+from browsing import CHROMIUM, COLOUR, touch
 from playwright.sync_api import expect
 from workspaces import ROOT, small_params
 
@@ -68,17 +68,28 @@ def test_a_finger_turns_the_surfaces(open_page):
     canvas.scroll_into_view_if_needed()
     before = picture(page, "ce")
     box = canvas.bounding_box()
-    points = [
-        {"x": box["x"] + box["width"] / 2 + shift, "y": box["y"] + box["height"] / 2}
-        for shift in (0, 15, 30, 45)
-    ]
-    session = page.context.new_cdp_session(page)
-    kinds = ("touchStart", "touchMove", "touchMove", "touchMove")
-    for kind, point in zip(kinds, points, strict=True):
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch(page, [(x + shift, y) for shift in (0, 15, 30, 45)])
     page.wait_for_timeout(100)
     assert picture(page, "ce") != before
+
+
+@pytest.mark.parametrize("selector", ["canvas[data-field=ce]", "#xor-chart .chart"])
+def test_fingers_scroll_and_zoom_the_page_without_a_trace(open_page, selector):
+    page = open_page(390, has_touch=True, is_mobile=True)
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    state = """() => [turn.value, tilt.value, weight.value,
+        document.querySelector("#xor-chart .legend").textContent]"""
+    before, scrolled = page.evaluate(state), page.evaluate("scrollY")
+    touch(page, [(x, y - 10 * k) for k in range(12)])
+    page.wait_for_function(f"scrollY > {scrolled}")
+    assert page.evaluate(state) == before
+    page.evaluate(f"scrollTo({{ top: {scrolled}, behavior: 'instant' }})")
+    touch(page, *([(x + side * (20 + 8 * k), y) for k in range(12)] for side in (-1, 1)))
+    page.wait_for_function("visualViewport.scale > 1.5")
+    assert page.evaluate(state) == before
 
 
 @pytest.mark.parametrize("target", [0, 0.3, 0.5, 1])

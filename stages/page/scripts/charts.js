@@ -124,7 +124,7 @@ function makeChart(host) {
   picture.addEventListener("pointerleave", ({ pointerType }) => { // a finger leaves at the end of a tap
     if (pointerType === "mouse" && document.activeElement !== picture) move(-1);
   });
-  picture.addEventListener("blur", () => move(-1));
+  for (const name of ["blur", "pointercancel"]) picture.addEventListener(name, () => move(-1)); // or a finger scrolls
   picture.addEventListener("keydown", (event) => {
     const here = cursor < 0 ? nearest(xs, chart.now ?? xs.at(-1)) : cursor;
     const far = Math.max(1, Math.round(xs.length / 10));

@@ -96,7 +96,7 @@ let drawPaths;
     }
   }
 
-  let from = null; // the last position of the pointer that turns a surface, and the distance it has moved
+  let from = null; // the pointer that turns a surface: its last position, the distance it has moved, and the view before
   let waiting = null; // for the next frame
   let slow = false; // whether the last full drawing took more than two frames
   const request = (all) => {
@@ -126,18 +126,19 @@ let drawPaths;
     watcher.observe(canvas);
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
-      from = { x: event.clientX, y: event.clientY, moved: 0 };
+      from = { id: event.pointerId, x: event.clientX, y: event.clientY, moved: 0, view: [turn.value, tilt.value] };
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (!from || !canvas.hasPointerCapture(event.pointerId)) return;
+      if (from?.id !== event.pointerId) return;
       const [dx, dy] = [event.clientX - from.x, event.clientY - from.y];
-      from = { x: event.clientX, y: event.clientY, moved: from.moved + Math.abs(dx) + Math.abs(dy) };
+      from = { ...from, x: event.clientX, y: event.clientY, moved: from.moved + Math.abs(dx) + Math.abs(dy) };
       if (from.moved < 5) return; // a click
       turn.value = ((Number(turn.value) - dx / 2 + 540) % 360) - 180;
       tilt.value = Number(tilt.value) + dy / 2; // the input clamps it to its range
       drawSurfaces();
     });
-    canvas.addEventListener("pointercancel", () => {
+    canvas.addEventListener("pointercancel", () => { // the fingers scroll or zoom the page
+      if (from) [turn.value, tilt.value] = from.view;
       from = null;
       drawSurfaces(); // with all lines
     });
