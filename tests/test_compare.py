@@ -503,6 +503,9 @@ def test_images_with_different_predictions_are_shown_with_both(open_page, page_f
         assert ": worse" in item
     page.locator("#other").select_option("same")
     assert images.count() == 0
+    page.goto("about:blank")
+    page.go_back()  # browsers restore fields that allow it
+    assert (page.locator("#other").input_value(), images.count()) == ("-1", total)
 
 
 @pytest.mark.slow
