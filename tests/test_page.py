@@ -55,6 +55,26 @@ def test_the_page_fits_a_phone_with_text_at_200_percent(browser, page_path):
 
 
 @pytest.mark.slow
+def test_figures_do_not_cut_the_focus_ring(open_page):
+    page = open_page(390)
+    page.evaluate(OPEN_ALL)
+    boxes = page.locator("figure :is(.scroll[tabindex], .chart)")
+    page.wait_for_timeout(100)  # until scripts make wide boxes focusable
+    assert boxes.count() >= 6
+    for box in boxes.all():
+        box.focus()
+        room = """box => {
+            const { outlineStyle, outlineWidth, outlineOffset } = getComputedStyle(box);
+            if (outlineStyle === "none") return -1;
+            const [inner, outer] = [box, box.parentElement].map((e) => e.getBoundingClientRect());
+            const ring = parseFloat(outlineWidth) + parseFloat(outlineOffset);
+            return Math.min(inner.left - outer.left, outer.right - inner.right,
+                inner.top - outer.top, outer.bottom - inner.bottom) - ring;
+        }"""
+        assert box.evaluate(room) >= -0.5, box.evaluate("box => box.outerHTML.slice(0, 80)")
+
+
+@pytest.mark.slow
 def test_the_page_is_short_on_a_phone_and_its_explanations_open_on_tap(open_page):
     page = open_page(390, has_touch=True)
     assert page.evaluate("document.documentElement.scrollHeight") <= 14 * 844
