@@ -146,6 +146,16 @@ def test_the_enter_key_does_not_submit_the_seed(open_page):
     assert seed.input_value() == "7"
 
 
+def test_the_planes_are_sharp_after_zooming(open_page):
+    page = open_page(1920)
+    zoomed = {"width": 1280, "height": 600, "deviceScaleFactor": 1.5, "mobile": False}
+    page.context.new_cdp_session(page).send("Emulation.setDeviceMetricsOverride", zoomed)
+    page.wait_for_function("devicePixelRatio === 1.5")
+    page.wait_for_timeout(100)
+    for canvas in page.locator("#xor :is(.xor-panels, #starts) canvas").all()[:3]:
+        assert canvas.evaluate("one => one.width / one.clientWidth") == pytest.approx(1.5, rel=0.02)
+
+
 def test_seed_learning_rate_and_activation_change_the_xor_run(open_page):
     page = open_page()
     status, slider = page.locator("#xor-status"), page.locator("[name=xor-step]")

@@ -115,6 +115,7 @@ let showStart;
     xorSettings.changed.forEach((change) => change());
   }));
   new ResizeObserver(show).observe(planes[0]);
+  window.addEventListener("resize", show); // zooming may keep the planes' size
   darkMode.addEventListener("change", show);
   showSeed();
 }
