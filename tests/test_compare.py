@@ -429,6 +429,10 @@ def test_at_most_six_runs_have_a_colour_each_a_different_one(open_page, page_fil
     lines = page.locator("#accuracy polyline")
     colours = lines.evaluate_all("all => all.map(line => getComputedStyle(line).stroke)")
     assert len(colours) == len(set(colours)) == 6
+    dashes = lines.evaluate_all("all => all.map(line => getComputedStyle(line).strokeDasharray)")
+    assert len(set(dashes)) == 6  # for readers who cannot tell the colours apart
+    dash = "all => all.map((one) => getComputedStyle(one).getPropertyValue('--dash'))"
+    assert page.locator("#accuracy .legend span").evaluate_all(dash) == lines.evaluate_all(dash)
     page.locator("#runs input:checked").first.uncheck()
     assert lines.count() == 5
     assert page.locator("#parameters figure").first.locator(".chosen").count() == 5
