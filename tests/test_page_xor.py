@@ -74,6 +74,22 @@ def test_colours_points_and_labels_lie_at_their_coordinates(open_page, tanh):
     assert texts["x₂"][0] < origin[0]  # to the left
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_points_rim_has_the_contrast_that_wcag_requires_of_graphics(open_page, scheme):
+    canvas = open_page(scheme=scheme).locator("#input-plane")
+    side = canvas.evaluate("canvas => canvas.clientWidth") - 26 - 6
+
+    def luminance(x, y):
+        colour = np.array(canvas.evaluate(COLOUR, [x, y])[:3]) / 255
+        linear = np.where(colour > 0.04045, ((colour + 0.055) / 1.055) ** 2.4, colour / 12.92)
+        return linear @ [0.2126, 0.7152, 0.0722] + 0.05
+
+    for (u, v), target in zip(xor_train.X.tolist(), xor_train.Y.tolist(), strict=True):
+        x, y = 26 + (u + 0.4) / 1.8 * side, 6 + (1.4 - v) / 1.8 * side
+        fill, rim = luminance(x, y), luminance(x - (6.3 if target else 7), y)
+        assert max(fill, rim) / min(fill, rim) > 3
+
+
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
 def test_the_page_generates_pytorchs_random_numbers(page, seed):
     one = torch.cat([p.flatten() for p in xor_train.single_start(seed)])

@@ -82,7 +82,7 @@ function drawPlane(canvas, { low, high, logit, points, axes }) {
     if (XOR_TARGETS[k]) pen.rect(x - shown * 0.9, y - shown * 0.9, shown * 1.8, shown * 1.8);
     else pen.arc(x, y, shown, 0, 7);
     pen.fillStyle = XOR_TARGETS[k] ? one : zero;
-    pen.strokeStyle = card;
+    pen.strokeStyle = "#000000"; // light rims would have little contrast with orange
     pen.lineWidth = axes ? 1.5 : 0.8;
     pen.fill();
     pen.stroke();
