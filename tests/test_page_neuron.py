@@ -238,6 +238,15 @@ def test_the_keyboard_sets_start_target_and_learning_rate(open_page):
     assert picture(page, "l2") == before["l2"]
 
 
+def test_screen_readers_hear_the_value_of_a_slider_once(open_page):
+    page = open_page()
+    for label in page.locator("label.slider").all():
+        name, value = label.locator("span").all_inner_texts()
+        slider = page.get_by_role("slider", name=name, exact=True)
+        values = slider.evaluate_all("all => all.map((one) => one.ariaValueText)")
+        assert value in values
+
+
 def test_both_losses_can_share_a_vertical_scale(open_page):
     page = open_page()
     before = {field: picture(page, field) for field in ("l2", "ce")}

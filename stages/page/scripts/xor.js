@@ -43,10 +43,9 @@ let showStart;
     const correct = countCorrect(p, xorSettings.tanh);
     const level = correct < 4 && levelOf(loss);
     const value = Number.isFinite(loss) ? `loss ${loss.toFixed(4)}` : "diverged";
-    const text = `step ${formatCount(step)}: ${value}, ${correct} of 4 points classified correctly`;
-    status.textContent = `${start.name}, ${text}${level ? `, near ${level.name}` : ""}`;
+    const text = `${start.name}, step ${formatCount(step)}: ${value}, ${correct} of 4 points classified correctly`;
+    status.textContent = level ? `${text}, near ${level.name}` : text;
     showValue(slider, formatCount(step));
-    slider.setAttribute("aria-valuetext", text);
     const every = Math.max(1, Math.floor(xorSettings.steps / 400));
     const points = trained.losses
       .map((each, k) => [k, each])
