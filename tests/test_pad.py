@@ -199,7 +199,8 @@ def test_a_map_and_a_pixel_are_selected_by_pointer(open_page, kind):
     press(*place(page, "#output-map", 0.99, 0.01))
     assert page.locator("#row").input_value() == "0"
     assert page.locator("#column").input_value() == "13"
-    assert page.locator("#patch td").count() == page.locator("#kernel td").count() == 25
+    for name in ("Patch of the input", "Kernel"):
+        assert page.get_by_role("table", name=name, exact=True).get_by_role("cell").count() == 25
 
 
 @pytest.mark.slow
