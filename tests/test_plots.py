@@ -132,8 +132,9 @@ def test_the_learning_curves_and_their_titles_are_the_history(computed):
     history = pd.read_csv(computed / "data/network/history.csv")
     losses, accuracies = cnn.draw_history(history, "X").axes
     for axes, suffix in ((losses, "loss"), (accuracies, "acc")):
-        for split, (_, label) in cnn.SPLITS.items():
+        for split, (_, label, _) in cnn.SPLITS.items():
             assert lines_of(axes)[label].tolist() == history[f"{split}_{suffix}"].tolist()
+        assert len({line.get_marker() for line in axes.lines}) == len(cnn.SPLITS)  # in greyscale
     test, val = history[["test_loss", "val_loss"]].iloc[-1]
     assert title_of(losses) == f"Final loss: test {test:.4f}, validation {val:.4f}"
     test, val = history[["test_acc", "val_acc"]].iloc[-1]

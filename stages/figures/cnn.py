@@ -7,18 +7,18 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFor
 from common.statistics import most_confident_errors, recall_by_class
 
 SPLITS = {
-    "train": ("C0", "training, in train mode"),
-    "val": ("C1", "validation"),
-    "test": ("C2", "test"),
+    "train": ("C0", "training, in train mode", "o"),
+    "val": ("C1", "validation", "s"),
+    "test": ("C2", "test", "^"),
 }
 
 
 def draw_history(history, name):
     """Loss and accuracy of all splits per epoch."""
     figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9.6, 3.7))
-    for split, (color, label) in SPLITS.items():
+    for split, (color, label, marker) in SPLITS.items():
         if history[f"{split}_loss"].notna().any():
-            look = {"color": color, "label": label, "marker": "o", "markersize": 4}
+            look = {"color": color, "label": label, "marker": marker, "markersize": 5}
             losses.plot(history["epoch"], history[f"{split}_loss"], **look)
             accuracies.plot(history["epoch"], history[f"{split}_acc"], **look)
     for axes in (losses, accuracies):
