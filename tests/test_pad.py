@@ -148,7 +148,10 @@ def test_drawing_over_an_error_changes_its_probabilities(open_page):
     button.focus()
     button.press("Enter")
     before = probabilities(page)
-    predicted = button.locator("strong").nth(1).inner_text()
+    actual, predicted = button.locator("strong").all_inner_texts()
+    expect(button).to_have_accessible_name(
+        re.compile(f"^Test image \\d+ {actual}, predicted {predicted} {predicted}: .*%$")
+    )
     assert page.locator("#prediction").inner_text().startswith(f"Prediction: {predicted}")
     page.wait_for_timeout(600)  # until the page has scrolled to the pad
     page.mouse.move(*place(page, "#drawing", 0.2, 0.5))
