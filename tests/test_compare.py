@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import CHROMIUM
+from browsing import CHROMIUM, touch
 from imitations import add_experiments, commit_results, imitate
 from playwright.sync_api import expect
 from repositories import commit, git, make_repository
@@ -488,6 +488,18 @@ def test_charts_show_values_on_hover_and_by_keyboard(open_page, page_file):
     expect(points.locator(".legend")).to_have_text(expected)
     page.mouse.move(0, 0)
     expect(points.locator(".legend")).to_have_text("8 runs")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_scrolling_finger_selects_no_run(open_page, page_file):
+    page = open_page(390, file=page_file, has_touch=True, is_mobile=True)
+    chart = page.locator("#parameters .chart").first
+    chart.scroll_into_view_if_needed()
+    box, scrolled = chart.bounding_box(), page.evaluate("scrollY")
+    touch(page, [(box["x"] + 60, box["y"] + 150 - 10 * k) for k in range(12)])
+    page.wait_for_function(f"scrollY > {scrolled}")
+    assert page.locator("#parameters .legend").first.inner_text() == "8 runs"
 
 
 @pytest.mark.slow

@@ -154,7 +154,7 @@ function makeScatter(name, values) {
   };
   for (const type of ["pointerdown", "pointermove"]) picture.addEventListener(type, follow);
   picture.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && move(-1));
-  picture.addEventListener("blur", () => move(-1));
+  for (const name of ["blur", "pointercancel"]) picture.addEventListener(name, () => move(-1)); // or a finger scrolls
   picture.addEventListener("keydown", (event) => {
     const to = {
       ArrowLeft: cursor - 1, ArrowDown: cursor - 1, ArrowRight: cursor + 1, ArrowUp: cursor + 1,
