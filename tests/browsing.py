@@ -1,4 +1,4 @@
-"""Fixtures that open the page in Chromium."""
+"""Fixtures and functions that open and touch the page in Chromium."""
 
 import shutil
 

@@ -3,7 +3,7 @@
 import shutil
 import sys
 
-from repositories import commit, git
+from repositories import commit, git, set_identity
 from workspaces import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))  # before tools/internals/experiments.py
@@ -14,8 +14,7 @@ def commit_results(computed, folder):
     """A Git repository with the results of `computed` as its only commit."""
     shutil.copytree(computed, folder)
     git(folder, "init", "--quiet")
-    for name, value in (("user.name", "t"), ("user.email", "t@l"), ("commit.gpgsign", "false")):
-        git(folder, "config", name, value)
+    set_identity(folder)
     (folder / ".gitignore").write_text("/data/\n/reports/compare.html\n.*.part\n")
     commit(folder)
     return folder

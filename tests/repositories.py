@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 
 from workspaces import ENV, ROOT, prepare
 
@@ -26,12 +27,16 @@ def make_repository(folder):
     """Commit a copy of the pipeline, with small parameters, to a new Git repository."""
     folder.mkdir(parents=True, exist_ok=True)
     copy_project(folder)
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    for name in ("name", "email"):
-        subprocess.run(["git", "config", f"user.{name}", "test"], cwd=folder, check=True)
-    subprocess.run(["git", "config", "commit.gpgsign", "false"], cwd=folder, check=True)
+    git(folder, "init", "--quiet")
+    set_identity(folder)
     commit(folder)
     return folder
+
+
+def set_identity(folder):
+    """Give a repository an author, and disable signatures, which the user may have enabled."""
+    for name, value in (("user.name", "t"), ("user.email", "t@l"), ("commit.gpgsign", "false")):
+        git(folder, "config", name, value)
 
 
 def run_pipeline(folder):
@@ -58,8 +63,8 @@ def tracked_bytes(folder):
 
 def commit(folder):
     """Commit all files that Git does not ignore."""
-    for command in (["add", "."], ["commit", "-qm", "all", "--allow-empty"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "all", "--allow-empty")
 
 
 def git(folder, *arguments):
@@ -89,12 +94,15 @@ def dvc(folder, *arguments, status=0):
     return output
 
 
-def doctor(folder, *arguments):
-    """Run `make doctor` in a folder; return the finished process."""
-    command = [sys.executable, ROOT / "tools/doctor.py", *arguments]
+def run_tool(name, folder, *arguments):
+    """Run tools/NAME.py in a folder; return the finished process."""
+    command = [sys.executable, ROOT / f"tools/{name}.py", *arguments]
     done = subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     return done
+
+
+doctor = partial(run_tool, "doctor")
 
 
 def experiment(folder, name):

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM, touch
 from imitations import add_experiments, commit_results, imitate
 from playwright.sync_api import expect
-from repositories import commit, git, make_repository
+from repositories import commit, git, make_repository, run_tool
 from workspaces import ENV, ROOT
 
 from internals.compare_page import PAGE, list_disagreements, write_page
@@ -35,6 +36,7 @@ from common.results import md5_of
 from page.typeset import embed_digit
 
 MARKUP = "<img/src=x>&\"'"  # a valid name in Git
+compare = partial(run_tool, "compare")
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
@@ -66,11 +68,6 @@ def test_identical_errors_give_a_difference_of_zero_with_an_interval():
     assert (difference, p) == (0, 1)
     assert low == -high
     assert 2 < high < 4  # zero differences in n images exclude rates above about 3 / n
-
-
-def compare(folder, *names):
-    command = [sys.executable, ROOT / "tools/compare.py", *names]
-    return subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
 
 
 def rows(text):

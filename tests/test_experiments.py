@@ -5,7 +5,6 @@ import re
 import shlex
 import statistics
 import subprocess
-import sys
 from contextlib import chdir
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 from imitations import add_experiments, commit_results
-from repositories import commit, copy_of, dvc, git, make_repository
+from repositories import commit, copy_of, dvc, git, make_repository, run_tool
 from scipy.stats import ttest_rel
 from workspaces import ENV, ROOT
 
@@ -47,8 +46,7 @@ def committed(computed, tmp_path):
 
 
 def seeds(folder, *arguments):
-    command = [sys.executable, ROOT / "tools/sweep.py", "--seeds", *arguments]
-    return subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
+    return run_tool("sweep", folder, "--seeds", *arguments)
 
 
 def test_an_experiment_is_named_after_its_overrides():

@@ -23,6 +23,14 @@ def place(page, selector, x, y):
     return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 
+def draw(page, start, end):
+    """Draw a line on the pad with the mouse, between points at fractions of its sides."""
+    page.mouse.move(*place(page, "#drawing", *start))
+    page.mouse.down()
+    page.mouse.move(*place(page, "#drawing", *end), steps=5)
+    page.mouse.up()
+
+
 def probabilities(page):
     page.wait_for_timeout(150)
     return page.evaluate(PERCENT)
@@ -154,18 +162,12 @@ def test_drawing_over_an_error_changes_its_probabilities(open_page):
     )
     assert page.locator("#prediction").inner_text().startswith(f"Prediction: {predicted}")
     page.wait_for_timeout(600)  # until the page has scrolled to the pad
-    page.mouse.move(*place(page, "#drawing", 0.2, 0.5))
-    page.mouse.down()
-    page.mouse.move(*place(page, "#drawing", 0.8, 0.5), steps=5)
-    page.mouse.up()
+    draw(page, (0.2, 0.5), (0.8, 0.5))
     after = probabilities(page)
     assert after != before
     page.locator("#eraser").check()
     ink = page.evaluate(INK)
-    page.mouse.move(*place(page, "#drawing", 0.2, 0.5))
-    page.mouse.down()
-    page.mouse.move(*place(page, "#drawing", 0.8, 0.5), steps=5)
-    page.mouse.up()
+    draw(page, (0.2, 0.5), (0.8, 0.5))
     assert page.evaluate(INK) < ink
 
 
@@ -173,10 +175,7 @@ def test_drawing_over_an_error_changes_its_probabilities(open_page):
 def test_centring_can_be_switched_off(open_page):
     page = open_page()
     page.locator("#clear").click()
-    page.mouse.move(*place(page, "#drawing", 0.1, 0.1))
-    page.mouse.down()
-    page.mouse.move(*place(page, "#drawing", 0.1, 0.4), steps=5)
-    page.mouse.up()
+    draw(page, (0.1, 0.1), (0.1, 0.4))
     centred = probabilities(page)
     page.locator("#centred").press("Space")
     assert probabilities(page) != centred

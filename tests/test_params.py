@@ -16,11 +16,11 @@ from common.params import compare, read_params, validate
 from common.stage import exit_on_user_error, run
 
 
-def error_line(capsys, status=2):
+def error_line(capsys):
     """Run `surfaces` and return its error message, one line."""
     with pytest.raises(SystemExit) as stopped:
         run(surfaces.main, section="surfaces")
-    assert stopped.value.code == status
+    assert stopped.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1

@@ -4,18 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from test_pipeline import change
 from workspaces import run_stage, small_params
 
 from common.results import check, read_metrics
 
 SECTIONS = ("surfaces", "xor", "train", "evaluate", "plots")
-
-
-def change_parameter(section, name, value):
-    params = small_params()
-    params[section][name] = value
-    Path("params.yaml").write_text(yaml.safe_dump(params))
 
 
 def test_every_stage_records_its_parameters_and_files(results):
@@ -49,7 +43,7 @@ def test_every_stage_records_its_parameters_and_files(results):
 def test_results_of_other_parameters_are_refused_in_one_line(
     section, name, value, readers, results, written, capsys
 ):
-    change_parameter(section, name, value)
+    change(results, section, name, value)
     before = written()
     for stage in readers:
         capsys.readouterr()
@@ -63,7 +57,7 @@ def test_results_of_other_parameters_are_refused_in_one_line(
 
 @pytest.mark.slow
 def test_results_of_another_network_or_other_images_are_refused(results, capsys):
-    change_parameter("train", "seed", 1)
+    change(results, "train", "seed", 1)
     assert run_stage("cnn_train") == 0
     assert run_stage("plots") == 1  # evaluate ran on another network
     line = capsys.readouterr().err
@@ -77,7 +71,7 @@ def test_results_of_another_network_or_other_images_are_refused(results, capsys)
 
 
 def test_an_integer_parameter_equals_the_same_float(results):
-    change_parameter("train", "label_smoothing", 0)  # an integer; it was 0.0
+    change(results, "train", "label_smoothing", 0)  # an integer; it was 0.0
     check(SECTIONS)
 
 

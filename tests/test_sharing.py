@@ -4,16 +4,14 @@ import json
 
 import pytest
 import yaml
-from repositories import commit, copy_of, dvc, experiment, git, tracked_bytes
+from repositories import commit, copy_of, dvc, experiment, git, set_identity, tracked_bytes
 from test_pipeline import change, ran
 
 
 def clone(origin, folder):
     """Clone a repository; the clone has its own cache."""
     git(origin, "clone", "--quiet", origin, folder)
-    for name in ("name", "email"):
-        git(folder, "config", f"user.{name}", "test")
-    git(folder, "config", "commit.gpgsign", "false")
+    set_identity(folder)
     return folder
 
 

@@ -11,8 +11,8 @@ import surfaces
 from common.files import read_arrays
 
 
-def grid(extent=6.0, points=100):
-    axis = torch.linspace(-extent, extent, points, dtype=torch.float64)
+def grid(points=100):
+    axis = torch.linspace(-6, 6, points, dtype=torch.float64)
     return torch.meshgrid(axis, axis, indexing="ij")
 
 

@@ -3,15 +3,15 @@
 import subprocess
 import sys
 from contextlib import chdir
+from functools import partial
 from math import sqrt
 from pathlib import Path
 
 import pytest
 from pandas import read_csv
-from repositories import copy_of, git
-from workspaces import ENV, ROOT
+from repositories import copy_of, git, run_tool
+from workspaces import ENV
 
-sys.path.append(str(ROOT / "tools"))
 from internals.differences import Results, conclude, name_values, tabulate
 from internals.tolerances import rule_of
 
@@ -19,6 +19,7 @@ from common.files import read_arrays
 from common.results import read_metrics, write_metrics
 from verify import sections_of
 
+verify = partial(run_tool, "verify")
 MUTATIONS = [
     ("download_mnist", "download_mnist.py", "random_state=0", "random_state=1", "MD5 of data/mn"),
     ("surfaces", "surfaces.py", "2 * lr * slope", "2.5 * lr * slope", "surfaces.ce_steps"),
@@ -151,8 +152,7 @@ def test_results_on_imported_images_are_compared_without_data_metrics(project):
     git(project, "rm", "--quiet", "reports/metrics/data.json")
     git(project, "commit", "--quiet", "-m", "imported images")
     try:
-        command = [sys.executable, ROOT / "tools/verify.py", "--here"]
-        done = subprocess.run(command, env=ENV, capture_output=True, text=True)
+        done = verify(project, "--here")
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("reproduced: ")
         images = read_results(without="data").images
@@ -195,28 +195,24 @@ def test_results_without_validation_images_are_compared(project):
 
 @pytest.mark.slow
 def test_make_repro_reports_the_comparison_with_the_last_commit_in_one_line(project):
-    def verify(*arguments):
-        command = [sys.executable, ROOT / "tools/verify.py", *arguments]
-        return subprocess.run(command, env=ENV, capture_output=True, text=True)
-
-    done = verify("--here")
+    done = verify(project, "--here")
     assert done.returncode == 0
     assert done.stdout.startswith("reproduced: ")
     assert done.stdout.endswith(" identical; float32 on cpu\n")
 
     params = Path("params.yaml")
     params.write_text(params.read_text().replace("lr: 0.1\n", "lr: 0.2\n"))
-    stale = verify("--here")
+    stale = verify(project, "--here")
     assert stale.returncode == 1
     assert stale.stderr.startswith("reports/metrics/xor.json: stale: computed with xor.lr 0.1")
     run("xor_train", "plots")
-    assert "different parameters in xor" in verify("--here").stdout
+    assert "different parameters in xor" in verify(project, "--here").stdout
     git(project, "commit", "--quiet", "--message", "no results", "params.yaml")
-    stale = verify("--here").stdout
+    stale = verify(project, "--here").stdout
     git(project, "reset", "--quiet", "--soft", "HEAD^")
     assert stale.startswith("not compared: the last commit has no valid results (reports/metrics/x")
     Path("reports/metrics/plots.json").unlink()
-    assert verify("--here").stdout.endswith(": no results of plots here\n")
+    assert verify(project, "--here").stdout.endswith(": no results of plots here\n")
 
 
 def test_metrics_of_all_stages_are_compared(project):
@@ -225,18 +221,14 @@ def test_metrics_of_all_stages_are_compared(project):
 
 
 def test_a_new_metric_is_reported_and_needs_a_tolerance(project):
-    def verify():
-        command = [sys.executable, ROOT / "tools/verify.py", "--here"]
-        return subprocess.run(command, env=ENV, capture_output=True, text=True)
-
     (made,) = read_metrics("plots")["provenance"]
     write_metrics("plots", {"figures": 11}, made)
-    reproduced, new = verify().stdout.splitlines()
+    reproduced, new = verify(project, "--here").stdout.splitlines()
     assert reproduced.startswith("reproduced: ")
     assert new == "not in the last commit: plots.figures"
     git(project, "commit", "--quiet", "--all", "--message", "a metric")
     try:
-        assert verify().stderr.startswith("plots.figures: no tolerance; ")
+        assert verify(project, "--here").stderr.startswith("plots.figures: no tolerance; ")
     finally:
         git(project, "reset", "--quiet", "--hard", "HEAD^")
 
@@ -245,8 +237,7 @@ def test_a_new_metric_is_reported_and_needs_a_tolerance(project):
 def test_quick_verification_runs_in_a_clone_and_changes_no_file_here(project):
     Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n# an edit\n")
     before = git(project, "status", "--porcelain")
-    command = [sys.executable, ROOT / "tools/verify.py", "--quick"]
-    done = subprocess.run(command, env=ENV, capture_output=True, text=True)
+    done = verify(project, "--quick")
     assert done.returncode == 0, done.stderr
     *_, files, quick, line = done.stdout.splitlines()
     assert files.endswith("the same bytes")
@@ -260,8 +251,7 @@ def test_quick_verification_runs_in_a_clone_and_changes_no_file_here(project):
 def test_verification_of_results_of_other_code_fails(project):
     edit("surfaces.py", "2 * lr * slope", "2.5 * lr * slope")
     git(project, "commit", "--quiet", "--all", "--message", "another step size")
-    command = [sys.executable, ROOT / "tools/verify.py", "--quick"]
-    done = subprocess.run(command, env=ENV, capture_output=True, text=True)
+    done = verify(project, "--quick")
     git(project, "reset", "--quiet", "--hard", "HEAD^")
     assert done.returncode == 1, done.stderr
     line = done.stdout.splitlines()[-1]

@@ -21,12 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def isolate():
-    """Remove the settings of an outer make, a Git hook, DVC and the user from the environment."""
+    """Remove settings of an outer make, a Git hook, DVC, Dask and the user from the environment."""
     make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # `make test` exports them to child processes
     for name in make & {*os.environ}:
         del os.environ[name]
     for name in {*os.environ} - {"GIT_EXEC_PATH", "MPLCONFIGDIR"}:
-        if name.startswith(("DVC_", "GIT_", "MATPLOTLIB", "MPL", "PYTHON")):
+        if name.startswith(("DASK_", "DVC_", "GIT_", "MATPLOTLIB", "MPL", "PYTHON")):
             del os.environ[name]
     os.environ |= dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
     os.environ |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/nonexistent")

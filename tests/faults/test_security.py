@@ -7,16 +7,14 @@ import hashlib
 import io
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from pickle import UnpicklingError
 
 import numpy as np
 import pytest
 import torch
-from repositories import dvc, make_repository
-from workspaces import ENV, ROOT
+from repositories import dvc, make_repository, run_tool
+from workspaces import ROOT
 
 from common.files import DamagedFileError, read_arrays
 from training.checkpoint import Checkpoint
@@ -84,10 +82,7 @@ def test_pickled_code_in_a_checkpoint_does_not_run(workspace):
 def test_no_shell_executes_a_parameter(tmp_path):
     folder = make_repository(tmp_path)
     attack = "train.optimizer='$(touch exploited);`touch exploited`|touch exploited'"
-    command = [sys.executable, ROOT / "tools/sweep.py", "--seeds", "2", "-S", attack]
-    done = subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    assert run_tool("sweep", folder, "--seeds", "2", "-S", attack).returncode == 1
     assert not [*folder.rglob("exploited")]
 
 

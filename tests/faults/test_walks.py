@@ -14,6 +14,7 @@ from contextlib import chdir
 import pytest
 import yaml
 from forks import run_dvc, start_pool
+from repositories import set_identity
 from small_pipeline import PARAMS, STAGES, formula, numbers, write_pipeline
 from workspaces import ENV
 
@@ -186,8 +187,7 @@ def pipeline(pool, tmp_path_factory):
     write_pipeline(folder)
     walk = Walk(folder, pool)
     walk.git("init", "--quiet", "--initial-branch=main")
-    for name, value in (("user.name", "t"), ("user.email", "t@l"), ("commit.gpgsign", "false")):
-        walk.git("config", name, value)
+    set_identity(folder)
     assert walk.dvc("repro") == 0
     walk.commit()
     return folder
