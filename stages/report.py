@@ -13,7 +13,7 @@ writes  reports/index.html                  a single file that works offline
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
-from math import log, log10
+from math import log10
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -102,7 +102,6 @@ def main(
         author=author,
         help=help,
         questions=yaml.safe_load(read("questions.yaml")),
-        four_ln_2=4 * log(2),
         dataset=dataset,
         params=params,
         changed=[*facts.list_changes(params, defaults)],
