@@ -104,7 +104,7 @@ def test_random_starts_reach_the_results_of_the_stage(page):
     starts = xor_train.random_starts(64, 7)
     *_, (ends, losses) = xor_train.descend(starts, 1500, 0.1)
     actual = page.evaluate("""randomStarts(64, 7, 0, 64).map((p) => {
-        for (let step = 0; step < 1500; step += 1) stepXor(p, 0.1);
+        for (let step = 0; step < 1500; step += 1) stepXor(p, 0.1, true);
         return [countCorrect(p, true), xorLoss(p, true)];
     })""")
     assert [correct for correct, _ in actual] == xor_train.correct(ends).tolist()

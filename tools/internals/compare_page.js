@@ -1,6 +1,6 @@
 // Comparison of experiments: a sortable table, curves, parameters, and images with different predictions.
 const LIMIT = 6; // coloured runs
-const { runs, images, parameters, measure, base } = data;
+const { runs, images, parameters, base } = data;
 const percent = (value) => `${(100 * value).toFixed(2)}%`;
 const colours = Array(LIMIT).fill(null); // run index per colour
 const colourOf = (run) => (colours.includes(run) ? `var(--run${colours.indexOf(run)})` : "");
@@ -12,13 +12,6 @@ function createElement(name, attributes = {}, text = "") {
   set(element, attributes);
   element.textContent = text;
   return element;
-}
-
-/** Axis limits for values, with a margin of 5%. @param {number[]} values */
-function limits(values) {
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const margin = 0.05 * (high - low) || 0.01;
-  return { low: low - margin, high: high + margin };
 }
 
 /** Add a checkbox and a colour per run, and a sort button per column. */
@@ -60,8 +53,8 @@ function makeTable() {
       body.append(...rows);
     });
   }
-  const first = [base, ...runs.keys()].filter((run, k, all) => all.indexOf(run) === k);
-  for (const run of first.slice(0, LIMIT)) choose(run, true);
+  const first = [...new Set([base, ...runs.keys()])].slice(0, LIMIT);
+  for (const run of first) choose(run, true);
 }
 
 /** Curves of the chosen runs. @param {string} id @param {"loss" | "accuracies"} values */
@@ -69,7 +62,7 @@ function drawCurves(id, values, axis) {
   const host = document.getElementById(id);
   const draw = makeChart(host);
   redraws.push(() => {
-    const chosen = colours.filter((run) => run !== null && runs[run][values].every((v) => v !== null));
+    const chosen = colours.filter((run) => run !== null);
     host.parentElement.hidden = !chosen.length;
     if (!chosen.length) return;
     const series = chosen.map((run) => ({
@@ -79,9 +72,8 @@ function drawCurves(id, values, axis) {
     }));
     const epochs = chosen.flatMap((run) => runs[run].epochs);
     const all = chosen.flatMap((run) => runs[run][values]);
-    const y = axis.log ? { low: Math.min(...all) / 1.1, high: Math.max(...all) * 1.1 } : limits(all);
-    const x = { label: "epoch", low: Math.min(0.9, ...epochs), high: Math.max(2, ...epochs) };
-    draw({ label: `${axis.label} by epoch`, x, y: { ...y, ...axis }, series });
+    const x = { label: "epoch", low: 0.9, high: Math.max(2, ...epochs) };
+    draw({ label: `${axis.label} by epoch`, x, y: { ...limits(all, axis.log), ...axis }, series });
   });
 }
 
@@ -134,10 +126,9 @@ function makeScatter(name, values) {
       parts.push(point);
     }
     picture.replaceChildren(...parts);
-    set(picture, { viewBox: `0 0 ${width} ${height}`, width, height });
     legend.textContent = focus === undefined ? `${runs.length} runs` : describe(focus);
     set(picture, {
-      "aria-label": `Accuracy against ${name}`, "aria-valuemin": 1, "aria-valuemax": runs.length,
+      viewBox: `0 0 ${width} ${height}`, "aria-label": `Accuracy against ${name}`, "aria-valuemin": 1, "aria-valuemax": runs.length,
       "aria-valuenow": Math.max(cursor, 0) + 1, "aria-valuetext": legend.textContent,
     });
   }

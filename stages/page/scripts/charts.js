@@ -18,6 +18,13 @@ function niceTicks(low, high, count = 4) {
   return Array.from({ length: last - first + 1 }, (_, k) => (first + k) * step);
 }
 
+/** Axis limits for values, with a margin of 5%, or of 10% on a logarithmic axis. @param {number[]} values */
+function limits(values, log = false) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const margin = 0.05 * (high - low) || 0.01;
+  return log ? { low: low / 1.1, high: high * 1.1 } : { low: low - margin, high: high + margin };
+}
+
 /**
  * @typedef {{label: string, low: number, high: number, log?: boolean, format?: (value: number) => string, tick?: (value: number) => string}} Axis
  * @typedef {{name: string, colour: string, points: [number, number][]}} Series
@@ -91,7 +98,6 @@ function makeChart(host) {
         add("circle", { cx: across(a), cy: down(b), r: 4.5, fill: series[k].colour }));
     }
     picture.replaceChildren(...parts);
-    set(picture, { viewBox: `0 0 ${width} ${height}`, width, height });
 
     const last = focus ?? xs.at(-1);
     const texts = series.map(({ name }, k) => `${name} ${show(y, values[k][1])}`);
@@ -103,6 +109,7 @@ function makeChart(host) {
     }));
     const valuetext = `${x.label} ${show(x, last)}: ${texts.join(", ")}`;
     set(picture, {
+      viewBox: `0 0 ${width} ${height}`,
       "aria-label": chart.label,
       "aria-valuemin": x.low,
       "aria-valuemax": x.high,

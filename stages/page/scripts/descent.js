@@ -30,14 +30,13 @@ function tracePath(path, count, [w, b]) {
  */
 function sampleSteps(path) {
   const last = path.length - 1;
-  if (!last) return [];
   const steps = Array.from({ length: 201 }, (_, k) => Math.round(last ** (k / 200)));
   const reverses = (k) => k > 0 && k < last && (path[k + 1] - path[k]) * (path[k] - path[k - 1]) < 0;
   return steps.flatMap((k) => (reverses(k) ? [k, k + 1] : [k]));
 }
 
 {
-  const { tolerance, steps, target: initialTarget } = data.surfaces;
+  const { tolerance, steps } = data.surfaces;
   const form = document.getElementById("descent");
   const { weight, bias, target, rate, progress } = form.elements;
   const arrival = document.getElementById("arrival");
@@ -138,6 +137,5 @@ function sampleSteps(path) {
     bias.value = b;
     restart();
   };
-  target.value = initialTarget;
   restart();
 }

@@ -19,7 +19,7 @@ function drawLine(pen, from, to, width) {
   const size = board.width;
   const bars = [...document.querySelectorAll("#bars li")];
   /** The test image on the pad. The first stroke of the pen replaces an example, but draws over an error. */
-  let shown = { image: null, example: false };
+  let shown;
 
   const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
 

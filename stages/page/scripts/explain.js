@@ -14,7 +14,6 @@ const SOURCES = {
  */
 function mapShape(layer) {
   if (layer === "input") return { channels: 1, size: 28 };
-  if (layer === "relu4") return mapShape("linear1");
   const kind = layer.slice(0, -1);
   if (kind === "conv") return { channels: network[layer].shape[0], size: mapShape(SOURCES[layer]).size };
   if (kind === "linear") return { channels: network[layer].shape[0], size: 1 };

@@ -6,7 +6,7 @@
     ["test", "test", "var(--split-test)"],
   ].filter(([split]) => `${split}_loss` in data.history);
   const { epoch } = data.history;
-  const x = { label: "epoch", low: Math.min(0.9, epoch[0]), high: Math.max(epoch.at(-1), 2) };
+  const x = { label: "epoch", low: 0.9, high: Math.max(epoch.at(-1), 2) };
 
   /** @param {string} id @param {string} measure @param {object} axis of the values, without its limits */
   function drawHistory(id, measure, axis) {
@@ -16,9 +16,7 @@
       points: data.history[`${split}_${measure}`].map((value, k) => [epoch[k], value]),
     }));
     const values = series.flatMap(({ points }) => points.map(([, value]) => value));
-    const [low, high] = [Math.min(...values), Math.max(...values)];
-    const margin = 0.05 * (high - low);
-    const y = { low: axis.log ? low / 1.1 : low - margin, high: axis.log ? high * 1.1 : high + margin, ...axis };
+    const y = { ...limits(values, axis.log), ...axis };
     makeChart(document.getElementById(id))({ label: `${axis.label} by epoch`, x, y, series });
   }
   const percent = (value) => `${(100 * value).toFixed(2)}%`;

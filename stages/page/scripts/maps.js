@@ -65,7 +65,6 @@
   function paintLarge(canvas, values, size, c, shade, box) {
     const side = canvas.width / size;
     const pen = canvas.getContext("2d");
-    pen.clearRect(0, 0, canvas.width, canvas.height);
     paintMap(pen, values, size, c, shade, 0, 0, canvas.width);
     pen.lineWidth = 8;
     for (const colour of ["#ffffff", "#d0006f"]) {
@@ -97,7 +96,6 @@
   };
 
   function update() {
-    if (!outputs) return;
     const name = layer.value;
     const { channels, size } = mapShape(name);
     const c = keepInside(channel, channels - 1);
@@ -134,12 +132,10 @@
     const { size } = mapShape(layer.value);
     const values = outputs[layer.value];
     const k = values.indexOf(values.reduce((one, other) => Math.max(one, other)));
-    [channel.max, row.max, column.max] = [1e9, 1e9, 1e9]; // set to their limits by update
     channel.value = Math.floor(k / (size * size));
     row.value = Math.floor(k / size) % size;
     column.value = k % size;
     const { parts } = explain(outputs, layer.value, Number(channel.value), Number(row.value), Number(column.value));
-    part.max = 1e9;
     part.value = parts.reduce((best, { sum }, at) => (sum > parts[best].sum ? at : best), 0);
     update();
   }

@@ -33,11 +33,11 @@ function showValue(input, text) {
 /**
  * Make a button start and pause an animation. Returns a function that stops it.
  * @param {HTMLButtonElement} button
- * @param {{start?: () => void, advance: (milliseconds: number) => boolean, status?: Element}} animation
+ * @param {{start: () => void, advance: (milliseconds: number) => boolean, status?: Element}} animation
  *   `advance` draws the next frame and returns whether it was the last one; with reduced motion its
  *   argument is Infinity. Screen readers ignore `status` while the animation runs.
  */
-function makePlayer(button, { start = () => {}, advance, status }) {
+function makePlayer(button, { start, advance, status }) {
   const name = button.textContent;
   let request = 0;
   const stop = () => {

@@ -9,7 +9,7 @@ const XOR_TARGETS = [0, 1, 1, 0];
  */
 
 /** h = φ(Wx + b) and the logit z = v·h + c. @param {Parameters} p */
-function xorForward(p, [x1, x2], tanh = true) {
+function xorForward(p, [x1, x2], tanh) {
   const phi = tanh ? Math.tanh : (a) => a;
   const h = [phi(p[0] * x1 + p[1] * x2 + p[4]), phi(p[2] * x1 + p[3] * x2 + p[5])];
   return { h, z: p[6] * h[0] + p[7] * h[1] + p[8] };
@@ -24,7 +24,7 @@ const countCorrect = (p, tanh) =>
   XOR_INPUTS.filter((x, k) => xorForward(p, x, tanh).z > 0 === (XOR_TARGETS[k] === 1)).length;
 
 /** θ ← θ - η ∇L(θ), in place. @param {Parameters} p */
-function stepXor(p, lr, tanh = true) {
+function stepXor(p, lr, tanh) {
   const gradient = new Float64Array(9);
   for (let k = 0; k < 4; k += 1) {
     const x = XOR_INPUTS[k];

@@ -93,7 +93,7 @@
       form.scrollIntoView({ block: "center" });
     });
   }
-  xorSettings.changed.push(restart);
+  xorSettings.changed = restart;
   xorSettings.seeded = unselect;
   window.addEventListener("resize", draw);
   darkMode.addEventListener("change", draw);

@@ -127,7 +127,7 @@ function drawAxes(pen, project, front, { ticks, rise }, right, width) {
     [width < 230 ? "b" : "bias b", (k) => [front[0], k, -0.6]],
   ]) {
     const [from, middle, to] = [-0.95, 0, 0.95].map((k) => project(at(k)));
-    const away = Math.hypot(middle[0] - cx, middle[1] - cy) || 1;
+    const away = Math.hypot(middle[0] - cx, middle[1] - cy);
     const [ox, oy] = [(middle[0] - cx) / away, (middle[1] - cy) / away + 0.7]; // outward, and below the edge
     const far = 13 / Math.hypot(ox, oy);
     const side = Math.abs(ox) < 0.5 ? 0 : Math.sign(ox);

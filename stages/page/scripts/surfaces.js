@@ -1,11 +1,11 @@
 // All surfaces: rotation, selection of a point, and descent paths.
 
 /**
- * The state shown on all surfaces. `paths` holds, per field, lines of (w, b) with a colour and a label.
+ * The state shown on all surfaces, set in descent.js. `paths` holds, per field, lines of (w, b) with a colour and a label.
  * @type {{target: number, sameScale: boolean, pick: (w: number, b: number) => void,
  *   paths: Record<string, {colour: string, points: [number, number][], stops: number[], label: string}[]>}}
  */
-const scene = { target: data.surfaces.target, sameScale: false, paths: {}, pick() {} };
+const scene = {};
 
 /** A point of a path: a disc with a rim. @param {CanvasRenderingContext2D} pen */
 function markPoint(pen, [x, y], radius, fill, rim) {
@@ -154,5 +154,4 @@ let drawPaths;
   for (const input of [turn, tilt]) input.addEventListener("input", drawSurfaces);
   window.addEventListener("resize", drawSurfaces);
   darkMode.addEventListener("change", drawSurfaces);
-  drawSurfaces();
 }

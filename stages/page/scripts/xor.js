@@ -15,8 +15,8 @@ function describeHidden(p, tanh) {
   return { low: -high, high, points, logit: (h1, h2) => p[6] * h1 + p[7] * h2 + p[8] };
 }
 
-/** Settings shared by the single run and the random starts; callbacks for changes and for a run from a seed. */
-const xorSettings = { lr: data.xor.lr, tanh: true, steps: data.xor.steps, changed: [], seeded() {} };
+/** Settings shared by the single run and the random starts; callbacks for a change and for a run from a seed. */
+const xorSettings = { lr: data.xor.lr, tanh: true, steps: data.xor.steps, changed() {}, seeded() {} };
 
 /** Load another network into the single run. @type {(name: string, parameters: Parameters, step?: number) => void} */
 let showStart;
@@ -26,7 +26,7 @@ let showStart;
   const planes = ["input-plane", "hidden-plane"].map((id) => document.getElementById(id));
   const status = document.getElementById("xor-status");
   const drawChart = makeChart(document.getElementById("xor-chart"));
-  let start = { name: "", parameters: Float64Array.from(data.xor.initial) };
+  /** @type {{name: string, parameters: Parameters}} */ let start;
   /** @type {{parameters: Float64Array[], losses: number[]}} */
   let trained;
 
@@ -106,12 +106,12 @@ let showStart;
   for (const input of [rate, tanh]) {
     input.addEventListener("input", () => {
       retrain();
-      xorSettings.changed.forEach((change) => change());
+      xorSettings.changed();
     });
   }
   form.addEventListener("reset", () => setTimeout(() => { // the fields change after the event
     showSeed();
-    xorSettings.changed.forEach((change) => change());
+    xorSettings.changed();
   }));
   new ResizeObserver(show).observe(planes[0]);
   window.addEventListener("resize", show); // zooming may keep the planes' size
