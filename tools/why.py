@@ -62,7 +62,7 @@ def judge(stage, steps, status):
     steps = [step for step in steps if step.verdict not in (DATA, UNCHANGED)]
     written = [(step, out) for step in steps for out in step.stage.outs]
     settled = True  # no earlier step writes an input
-    for dep in [] if stage.frozen else stage.deps:
+    for dep in stage.deps:
         made = [(s, out) for s, out in written if localfs.overlaps(dep.fs_path, out.fs_path)]
         for step, out in made:
             settled = False
