@@ -40,8 +40,7 @@ def read_result(revision):
 
 def has_images_of(base, result):
     """Whether two results are predictions of the same test images."""
-    images, others = (r.metrics["test_images"] for r in (base, result))
-    return images == others and np.array_equal(base.actual, result.actual)
+    return base.metrics["test_images"] == result.metrics["test_images"]
 
 
 def varying(results):
