@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM, touch
-from imitations import add_experiments, commit_results, imitate
+from imitations import add_experiments, commit_results, edit_experiment, imitate
 from playwright.sync_api import expect
 from repositories import commit, git, make_repository, run_tool
 from workspaces import ENV, ROOT
@@ -238,14 +238,8 @@ def test_runs_of_edited_code_are_not_mixed_with_others(computed, tmp_path):
     folder = commit_results(computed, tmp_path / "project")
     runs = {seed: {"changes": {"train.seed": seed}, "flips": 2 * seed} for seed in (1, 2)}
     add_experiments(folder, {f"{name}{seed}": runs[seed] for name in "ab" for seed in runs})
-    head = git(folder, "rev-parse", "HEAD")
     for seed in runs:
-        git(folder, "checkout", "--quiet", "--detach", reference_of(f"a{seed}", head))
-        (folder / "stages").mkdir(exist_ok=True)
-        (folder / "stages/cnn_train.py").write_text("an edit")
-        commit(folder)
-        git(folder, "update-ref", reference_of(f"a{seed}", head), "HEAD")
-    git(folder, "checkout", "--quiet", "--detach", head)
+        edit_experiment(folder, f"a{seed}", "stages/cnn_train.py", "an edit")
     done = compare(folder)
     runs, _, test = rows(done.stdout)
     code = {name: row["code"] for name, row in runs.items()}

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
-from imitations import add_experiments, commit_results
+from imitations import add_experiments, commit_results, edit_experiment
 from repositories import commit, copy_of, dvc, git, make_repository, run_tool
 from scipy.stats import ttest_rel
 from workspaces import ENV, ROOT
 
-from internals.experiments import find_results, mixed, name_of
+from internals.experiments import find_results, mixed, name_of, reference_of
 from internals.git import RunError, content_of
 from internals.overrides import expand, override
 from internals.seeds import describe
@@ -215,14 +215,9 @@ def test_seeds_with_other_parameters_are_reported_and_excluded(committed):
 
 def test_an_experiment_with_metrics_of_other_parameters_is_reported(committed):
     add_experiments(committed, {"seed=1": {"changes": {"train.seed": 1}}})
-    head = git(committed, "rev-parse", "HEAD")
-    reference = f"refs/exps/{head[:2]}/{head[2:]}/seed=1"
-    git(committed, "checkout", "--quiet", reference)
-    metrics = Path("reports/metrics/train.json")
-    metrics.write_text(metrics.read_text().replace('"seed": 1,', '"seed": 9,'))
-    commit(committed)
-    git(committed, "update-ref", reference, "HEAD")
-    git(committed, "checkout", "--quiet", head)
+    head, path = git(committed, "rev-parse", "HEAD"), "reports/metrics/train.json"
+    text = git(committed, "show", f"{reference_of('seed=1', head)}:{path}")
+    edit_experiment(committed, "seed=1", path, text.replace('"seed": 1,', '"seed": 9,'))
     usable, blocked = find_results(expand(["train.seed=1"], head), head)
     assert usable == {}
     assert "train.json: stale: computed with train.seed 9" in blocked["seed=1"]
@@ -254,15 +249,9 @@ def test_runs_with_other_threads_are_reported_before_any_run_starts(committed):
 def test_an_experiment_that_ran_edited_code_is_not_used(committed):
     add_experiments(committed, {"seed=1": {"changes": {"train.seed": 1}}})
     head = git(committed, "rev-parse", "HEAD")
-    reference = f"refs/exps/{head[:2]}/{head[2:]}/seed=1"
     runs = expand(["train.seed=1"], head)
     assert find_results(runs, head)[0].keys() == {"seed=1"}
-    git(committed, "checkout", "--quiet", reference)
-    Path("stages").mkdir()
-    Path("stages/cnn_train.py").write_text("an edit that DVC copied into the experiment\n")
-    commit(committed)
-    git(committed, "update-ref", reference, "HEAD")
-    git(committed, "checkout", "--quiet", head)
+    edit_experiment(committed, "seed=1", "stages/cnn_train.py", "an edit that DVC copied")
     usable, blocked = find_results(runs, head)
     assert usable == {}
     assert blocked["seed=1"].startswith("skipped: it ran edited code; ")
