@@ -43,7 +43,7 @@
   function paintGrid(shade) {
     const { channels, size } = mapShape(layer.value);
     const columns = columnsOf(channels);
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = window.devicePixelRatio;
     const cell = Math.min(grid.clientWidth / columns, size === 1 ? 40 : 140);
     grid.style.height = `${Math.ceil(channels / columns) * cell}px`;
     grid.width = grid.clientWidth * ratio;

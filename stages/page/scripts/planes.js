@@ -34,7 +34,7 @@ const shades = document.createElement("canvas");
  * @param {{low: number, high: number, logit: (x: number, y: number) => number, points: [number, number][], axes?: [string, string]}} plane
  */
 function drawPlane(canvas, { low, high, logit, points, axes }) {
-  const [size, ratio] = [canvas.clientWidth, window.devicePixelRatio || 1];
+  const [size, ratio] = [canvas.clientWidth, window.devicePixelRatio];
   if (!size) return;
   const pixels = Math.round(size * ratio);
   if (canvas.width !== pixels) canvas.width = canvas.height = pixels;

@@ -149,7 +149,7 @@ function drawAxes(pen, project, front, { ticks, rise }, right, width) {
  * @param {HTMLCanvasElement} canvas @param {View} view
  */
 function drawSurface(canvas, view) {
-  const [width, height, ratio] = [canvas.clientWidth, canvas.clientHeight, window.devicePixelRatio || 1];
+  const [width, height, ratio] = [canvas.clientWidth, canvas.clientHeight, window.devicePixelRatio];
   if (!width) return null;
   canvas.width = width * ratio;
   canvas.height = height * ratio;
