@@ -66,7 +66,7 @@ function makePlayer(button, { start, advance, status }) {
 {
   /** Make boxes wider than the screen scrollable by keyboard. */
   const reachScrollers = () => {
-    for (const box of document.querySelectorAll(".scroll, math[display=block], pre")) {
+    for (const box of document.querySelectorAll(".scroll, .descent-result, math[display=block], pre")) {
       const label = box.localName === "div" ? { role: "group", "aria-label": "Scrolls horizontally" } : {};
       const reachable = { tabindex: 0, ...label };
       if (box.scrollWidth > box.clientWidth) set(box, reachable);
