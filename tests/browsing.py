@@ -14,6 +14,10 @@ COLOUR = """(canvas, [x, y]) => {
     return [...canvas.getContext("2d").getImageData(x * ratio, y * ratio, 1, 1).data];
 }"""
 
+# The scale of each visible chart; the pointer selects wrong values unless it is 1.
+SCALES = """[...document.querySelectorAll(".chart")].filter((e) => e.checkVisibility())
+    .map((e) => e.getBoundingClientRect().width / e.viewBox.baseVal.width)"""
+
 
 def touch(page, *paths):
     """Move one finger along each path, a list of points in the window; all have the same length."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import CHROMIUM, touch
+from browsing import CHROMIUM, SCALES, touch
 from imitations import add_experiments, commit_results, edit_experiment, imitate
 from playwright.sync_api import expect
 from repositories import commit, git, make_repository, run_tool
@@ -381,6 +381,7 @@ def test_the_page_needs_no_network_and_fits_the_screen(open_page, page_file, wid
     assert [url for url in page.requests if not url.startswith("data:")] == [page.url]
     assert page.messages == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert {round(scale, 3) for scale in page.evaluate(SCALES)} == {1}
     assert page.locator(f"th:has-text({json.dumps(MARKUP)})").count() == 1
     assert page.locator("main img:not([src^='data:image/png'])").count() == 0
     violations = Axe().run(page).response["violations"]

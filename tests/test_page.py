@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import CHROMIUM
+from browsing import CHROMIUM, SCALES
 from PIL import Image
 from pypdf import PdfReader
 from workspaces import ENV, ROOT
@@ -38,6 +38,7 @@ def test_the_page_fits_the_screen_without_requests_or_errors(open_page, width, s
     page.evaluate(OPEN_ALL)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate(CUT) == []
+    assert page.evaluate(SCALES) == pytest.approx([1] * 4)
     assert page.messages == []
 
 

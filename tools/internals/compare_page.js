@@ -93,7 +93,7 @@ function makeScatter(name, values) {
   const y = limits(runs.map(({ accuracy }) => accuracy));
   const order = [...runs.keys()].sort((a, b) => place(values[a]) - place(values[b]) || runs[a].accuracy - runs[b].accuracy);
   let cursor = -1; // index into order
-  const across = (value) => left + ((place(value) - x.low) / (x.high - x.low)) * (host.clientWidth - left - right);
+  const across = (value) => left + ((place(value) - x.low) / (x.high - x.low)) * (picture.getBoundingClientRect().width - left - right);
   const down = (value) => height - bottom - ((value - y.low) / (y.high - y.low)) * (height - bottom - top);
   /** All runs at the place of a run, which one point shows. */
   const describe = (run) => {
@@ -102,7 +102,7 @@ function makeScatter(name, values) {
   };
 
   function draw() {
-    const width = host.clientWidth;
+    const { width } = picture.getBoundingClientRect();
     if (!width) return;
     const parts = [];
     const add = (...description) => parts.push(createSvg(...description));
@@ -138,9 +138,8 @@ function makeScatter(name, values) {
   };
   const follow = (event) => {
     const box = picture.getBoundingClientRect();
-    const zoom = host.clientWidth / box.width;
-    const [atX, atY] = [zoom * (event.clientX - box.left), zoom * (event.clientY - box.top)];
-    const distance = (run) => Math.hypot(across(values[run]) - atX, down(runs[run].accuracy) - atY);
+    const distance = (run) =>
+      Math.hypot(across(values[run]) - (event.clientX - box.left), down(runs[run].accuracy) - (event.clientY - box.top));
     move(order.reduce((best, run, k) => (distance(run) < distance(order[best]) ? k : best), 0));
   };
   for (const type of ["pointerdown", "pointermove"]) picture.addEventListener(type, follow);

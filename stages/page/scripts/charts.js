@@ -56,7 +56,7 @@ function makeChart(host) {
   const show = (axis, value) => (axis.format ?? round)(value);
 
   function draw() {
-    const width = host.clientWidth;
+    const { width } = picture.getBoundingClientRect();
     if (!width || !chart) return;
     const { x, y, series, marks = [] } = chart;
     const across = scale(x, left, width - right);
@@ -124,8 +124,8 @@ function makeChart(host) {
   }
   for (const name of ["pointerdown", "pointermove"]) {
     picture.addEventListener(name, (event) => {
-      const places = xs.map(scale(chart.x, left, host.clientWidth - right));
-      move(nearest(places, event.clientX - picture.getBoundingClientRect().left));
+      const box = picture.getBoundingClientRect();
+      move(nearest(xs.map(scale(chart.x, left, box.width - right)), event.clientX - box.left));
     });
   }
   picture.addEventListener("pointerleave", ({ pointerType }) => { // a finger leaves at the end of a tap
