@@ -1,12 +1,14 @@
 """XOR in a browser trains like the stage, and its controls work."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 from browsing import CHROMIUM, COLOUR
 from playwright.sync_api import expect
+from workspaces import ROOT
 
 import xor_train
 from common.files import read_arrays
@@ -29,6 +31,17 @@ def test_the_page_reproduces_the_stages_run_to_1e_6(page, computed, tanh):
     _, losses = xor_train.trajectory(xor_train.single_start(42), 3001, 0.1, activation)
     actual = page.evaluate(script, [initial, settings | {"steps": 3001}])
     np.testing.assert_allclose(actual, losses, atol=1e-6)
+
+
+def test_a_stalled_start_is_loaded_at_its_end(open_page):
+    page = open_page(file=ROOT / "reports/index.html")  # the small study has no stalled starts
+    buttons = page.locator("[data-start]").all()
+    assert buttons
+    for button, level in zip(buttons, ("2 ln 2", "3 ln 3 − 2 ln 2"), strict=True):
+        button.click()
+        start = f"{int(button.get_attribute('data-start')):,}"
+        status = page.locator("#xor-status")
+        expect(status).to_contain_text(re.compile(f"^Start {start}, step .*, near {level}$"))
 
 
 @pytest.mark.parametrize("tanh", [True, False])
