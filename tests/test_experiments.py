@@ -319,11 +319,17 @@ def test_a_damaged_seeds_json_is_reported_before_any_run(committed, text):
     assert refused.stderr == f"reports/seeds.json: damaged or in conflict: {hint}\n"
 
 
-@pytest.mark.parametrize("arguments", [["1"], ["2", "--jobs", "0"]])
-def test_too_few_seeds_or_jobs_are_refused(arguments, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["1"], "--seeds: should be 2 or more, got 1"),
+        (["2", "--jobs", "0"], "--jobs: should be 1 or more, got 0"),
+    ],
+)
+def test_too_few_seeds_or_jobs_are_refused(arguments, message, tmp_path):
     refused = seeds(tmp_path, *arguments)
     assert refused.returncode == 2
-    assert ": should be " in refused.stderr
+    assert refused.stderr.endswith(f"error: {message}\n")
 
 
 def test_an_invalid_override_starts_no_run(committed):

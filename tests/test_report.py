@@ -5,6 +5,7 @@ import re
 from base64 import b64decode
 from decimal import Decimal
 from html.parser import HTMLParser
+from io import BytesIO
 from math import exp
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 from scipy.stats import entropy
 from workspaces import ROOT, small_params
 
@@ -389,6 +391,16 @@ def test_confused_pairs_are_counted_in_both_directions():
     assert facts.most_confused(predictions, "abc") == {"pairs": [["b", "c"]], "count": 2}
     both = facts.most_confused(predictions[1:], "abc")
     assert both == {"pairs": [["a", "b"], ["b", "c"]], "count": 1}
+
+
+def test_an_input_has_the_pixels_of_its_image_and_its_actual_class_as_label():
+    images = np.random.default_rng(0).integers(0, 256, (10, 28, 28), np.uint8)
+    rows = pd.DataFrame({"actual": [3], "predicted": [5]}, index=[7])
+    (row,) = network.list_inputs(rows, images, "abcdefghij")
+    assert (row["index"], row["label"], row["actual"], row["predicted"]) == (7, 3, "d", "f")
+    assert b64decode(row["pixels"]) == images[7].tobytes()
+    with Image.open(BytesIO(b64decode(row["image"].partition(",")[2]))) as image:
+        assert (255 - np.asarray(image) == images[7]).all()
 
 
 def test_examples_are_sorted_by_class_and_errors_by_confidence(results):

@@ -93,7 +93,7 @@ function makeScatter(name, values) {
   const y = limits(runs.map(({ accuracy }) => accuracy));
   const order = [...runs.keys()].sort((a, b) => place(values[a]) - place(values[b]) || runs[a].accuracy - runs[b].accuracy);
   let cursor = -1; // index into order
-  const across = (value) => left + ((place(value) - x.low) / (x.high - x.low)) * (picture.getBoundingClientRect().width - left - right);
+  const across = (value, width) => left + ((place(value) - x.low) / (x.high - x.low)) * (width - left - right);
   const down = (value) => height - bottom - ((value - y.low) / (y.high - y.low)) * (height - bottom - top);
   /** All runs at the place of a run, which one point shows. */
   const describe = (run) => {
@@ -114,13 +114,13 @@ function makeScatter(name, values) {
     const numbers = log ? powers.filter((tick) => Math.log10(tick) >= x.low && Math.log10(tick) <= x.high) : niceTicks(x.low, x.high, 3);
     for (const tick of ordinal ? kinds : numbers) {
       const text = typeof tick === "number" ? String(Number(tick.toPrecision(6))) : String(tick ?? "none");
-      add("text", { x: across(tick), y: height - bottom + 17, "text-anchor": "middle" }, text);
+      add("text", { x: across(tick, width), y: height - bottom + 17, "text-anchor": "middle" }, text);
     }
     add("text", { x: (left + width - right) / 2, y: height - 5, "text-anchor": "middle" }, name);
     const focus = order[cursor];
     for (const run of [...order].sort((a, b) => (a === focus) - (b === focus))) {
       const point = createSvg("circle", {
-        class: `point${colourOf(run) && " chosen"}`, cx: across(values[run]), cy: down(runs[run].accuracy), r: run === focus ? 7 : 4.5,
+        class: `point${colourOf(run) && " chosen"}`, cx: across(values[run], width), cy: down(runs[run].accuracy), r: run === focus ? 7 : 4.5,
       });
       point.style.setProperty("--colour", colourOf(run));
       parts.push(point);
@@ -139,7 +139,7 @@ function makeScatter(name, values) {
   const follow = (event) => {
     const box = picture.getBoundingClientRect();
     const distance = (run) =>
-      Math.hypot(across(values[run]) - (event.clientX - box.left), down(runs[run].accuracy) - (event.clientY - box.top));
+      Math.hypot(across(values[run], box.width) + box.left - event.clientX, down(runs[run].accuracy) + box.top - event.clientY);
     move(order.reduce((best, run, k) => (distance(run) < distance(order[best]) ? k : best), 0));
   };
   for (const type of ["pointerdown", "pointermove"]) picture.addEventListener(type, follow);
