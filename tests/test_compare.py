@@ -264,11 +264,12 @@ def test_the_standard_deviation_between_seeds_is_read_from_seeds_json(repository
     assert line in done.stdout
 
 
-def test_predictions_of_other_images_with_the_same_labels_are_not_compared(repository, monkeypatch):
+def test_predictions_of_other_images_or_labels_are_not_compared(repository, monkeypatch):
     monkeypatch.chdir(repository)
     base = read_result(git(repository, "rev-parse", "HEAD"))
     other = base._replace(metrics=deepcopy(base.metrics))
     assert has_images_of(base, other)
+    assert not has_images_of(base, other._replace(actual=9 - base.actual))
     other.metrics["test_images"] = "0" * 32
     table = tabulate({"this commit": base, "other": other}, "this commit", {})
     assert [*table["95% interval"].fillna("")] == ["", "other test images"]
